@@ -1,0 +1,6 @@
+"""`python -m autocity` is the command line."""
+
+from autocity.cli import main
+
+if __name__ == "__main__":
+    main()
