@@ -140,13 +140,13 @@ class NotAcceptable(CityError):
     name = "NotAcceptable"
 
 
+class TooManyRequests(CityError):
+    """Too many attempts; wait and try again."""
+
+    name = "TooManyRequests"
+
+
 class StoreUnavailable(CityError):
     """The store cannot be reached or written now; try again."""
 
     name = "StoreUnavailable"
-
-
-class ConfigError(CityError):
-    """A setting is wrong."""
-
-    name = "ConfigError"
