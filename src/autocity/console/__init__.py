@@ -1,0 +1,9 @@
+"""The console: the city's pages for people. It is one more client of the HTTP API and knows no other room.
+
+`routes` gives the pages, `refuse` turns a refusal met on a page into a page.
+"""
+
+from autocity.console.error import refuse
+from autocity.console.table import routes
+
+__all__ = ["refuse", "routes"]
