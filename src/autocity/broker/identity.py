@@ -19,7 +19,14 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from autocity.errors import AlreadyExists, BadRequestData, Forbidden, ResourceNotFound, TooManyRequests, Unauthorized
+from autocity.errors import (
+    AlreadyExists,
+    BadRequestData,
+    Forbidden,
+    ResourceNotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 from autocity.model import Instant
 from autocity.store.port import Commit, RecordWrite, StaleCommit, Store
 
@@ -60,6 +67,16 @@ class Identity(Struct, frozen=True, kw_only=True):
     csrf: str = ""
     tenant: str | None = None
 
+    @property
+    def actor(self) -> str:
+        """The name under which changes are recorded."""
+        return self.subject
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller proved who they are."""
+        return self.how != "guest"
+
     def may(self, permission: str) -> bool:
         """Whether this permission is held; `public` needs none."""
         return permission == "public" or permission in self.permissions
@@ -67,7 +84,11 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 NOBODY = Identity(subject="", name="", role="", how="guest", permissions=frozenset())
 PLATFORM = Identity(
-    subject="platform", name="autocity", role="administrator", how="platform", permissions=PERMISSIONS["administrator"]
+    subject="platform",
+    name="autocity",
+    role="administrator",
+    how="platform",
+    permissions=PERMISSIONS["administrator"],
 )
 
 
@@ -186,7 +207,9 @@ class Identities:
     async def offer_setup(self) -> str:
         """A secret for the one-time set-up link, good for a day; an earlier one becomes void."""
         secret = secrets.token_urlsafe(24)
-        body = msgspec.json.encode({"digest": _digest(secret), "expires_at": self._clock() + SETUP_HOURS * HOUR})
+        body = msgspec.json.encode(
+            {"digest": _digest(secret), "expires_at": self._clock() + SETUP_HOURS * HOUR}
+        )
         await self._store.commit(
             Commit(records=(RecordWrite(tenant="", kind="setup", id="first-administrator", body=body),))
         )
@@ -207,7 +230,10 @@ class Identities:
     async def sign_in(self, id: str, password: str, origin: str = "") -> tuple[str, Session]:
         """The secret for a session cookie, and the session. Slows down guessing by user and origin."""
         keys = (f"user:{id}", f"from:{origin}") if origin else (f"user:{id}",)
-        if any(self._recent_failures(key) >= FAILURES_ALLOWED * (4 if key.startswith("from") else 1) for key in keys):
+        if any(
+            self._recent_failures(key) >= FAILURES_ALLOWED * (4 if key.startswith("from") else 1)
+            for key in keys
+        ):
             raise TooManyRequests("too many failed attempts; wait five minutes")
         try:
             user = await self._verify(id, password)
@@ -266,7 +292,12 @@ class Identities:
     # tokens
 
     async def issue_token(
-        self, owner: Identity, name: str, scopes: tuple[str, ...] = (), days: int = 90, tenant: str | None = None
+        self,
+        owner: Identity,
+        name: str,
+        scopes: tuple[str, ...] = (),
+        days: int = 90,
+        tenant: str | None = None,
     ) -> tuple[str, Token]:
         """A token for programs and its description; the secret is shown this once only.
 
@@ -275,7 +306,9 @@ class Identities:
         """
         if owner.how not in ("session", "platform"):
             raise Forbidden("sign in to make a token; a guest or a token cannot make one")
-        faults = [f"scope {s}: yours are {', '.join(sorted(owner.permissions))}" for s in scopes if not owner.may(s)]
+        faults = [
+            f"scope {s}: yours are {', '.join(sorted(owner.permissions))}" for s in scopes if not owner.may(s)
+        ]
         if not 1 <= days <= 3650:
             faults.append("days: 1 to 3650")
         if not 1 <= len(name) <= 100:
