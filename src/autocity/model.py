@@ -112,9 +112,9 @@ class Change(Struct, frozen=True, kw_only=True):
     """One committed or to-be-committed change of one entity: the unit of writing.
 
     `expected` is the version that `before` had (0: the entity must not exist). After the commit
-    the entity has version `expected + 1`. `after is None` deletes. `at` is the time of the
-    change. `depth` counts how many changes made by the platform's own apps led to this one.
-    `record` says whether the change is kept in history.
+    the entity has version `version`, or `expected + 1` when that is 0. `after is None` deletes.
+    `at` is the time of the change. `depth` counts how many changes made by the platform's own apps
+    led to this one. `record` says whether the change is kept in history.
     """
 
     tenant: str
@@ -123,6 +123,7 @@ class Change(Struct, frozen=True, kw_only=True):
     before: Entity | None
     after: Entity | None
     expected: int
+    version: int = 0
     actor: str = ""
     depth: int = 0
     record: bool = True
