@@ -150,3 +150,9 @@ class StoreUnavailable(CityError):
     """The store cannot be reached or written now; try again."""
 
     name = "StoreUnavailable"
+
+
+class ConfigError(CityError):
+    """A setting, or a folder that a command was given, does not fit."""
+
+    name = "ConfigError"
