@@ -40,9 +40,11 @@ class RecordWrite(Struct, frozen=True, kw_only=True):
 
 
 class PointWrite(Struct, frozen=True, kw_only=True):
-    """Put instances into the history of one entity without touching its present state
-    (temporal provision, 5.6.11 to 5.6.16). Instances carry `instance_id` to replace, or none to append.
-    `types` also registers the entity in the temporal space when it is new there."""
+    """Put instances into the history of one entity without touching its present state (temporal
+    provision, 5.6.11 to 5.6.16). An instance without `instance_id` is appended, with `created_at` and
+    `modified_at` equal to `at`. One with an `instance_id` replaces that instance, which keeps its
+    `created_at`; if there is no such instance the commit is stale. `types` are added to those recorded,
+    `scopes` replace them when there are any; the entity need not exist."""
 
     tenant: str
     id: str
@@ -53,7 +55,9 @@ class PointWrite(Struct, frozen=True, kw_only=True):
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """All or nothing. `generation`, when given, is the store's `generation()` that the matching
+    """All or nothing. Several changes of one entity apply in their order, each upon the one before.
+    A delivery whose id is there already replaces it in its place; `settled` takes deliveries away.
+    `generation`, when given, is the store's `generation()` that the matching
     of subscriptions relied on; the commit is stale when subscriptions changed since."""
 
     changes: tuple[Change, ...] = ()
@@ -74,8 +78,10 @@ class Page(Struct, frozen=True):
 class History(Struct, frozen=True, kw_only=True):
     """What was recorded of one entity within a window: instances by attribute, newest last.
 
-    Each instance carries `instance_id`, `created_at`/`modified_at`, and `deleted_at` where the
-    instance marks the deletion of the attribute. `truncated` tells that `limit` cut instances off.
+    Each instance carries `instance_id`, `created_at` (when it was recorded), `modified_at` (the same
+    until it is replaced), and `deleted_at` where it marks the deletion of the attribute instance
+    (4.5.7). Changes of scope are instances of a Property under the IRI of `scope` whose `observed_at`
+    is the time of the change (4.5.6). `truncated` tells that `limit` cut instances off.
     """
 
     id: str
@@ -113,11 +119,14 @@ class Store(Protocol):
     async def get(self, tenant: str, id: str) -> Stored | None: ...
 
     async def get_many(self, tenant: str, ids: Sequence[str]) -> list[Stored]:
-        """Those of `ids` that exist, in the order of `ids`."""
+        """Those of `ids` that exist, each once, in the order of `ids`."""
 
     async def query(self, tenant: str, query: Query, *, now: Instant) -> Page:
-        """Entities that `ld.query.matches`, ordered by `query.order`, else by creation order then id.
-        Entities whose `expires_at` is not after `now` are not there any more."""
+        """Entities that `ld.query.matches`, ordered by `query.order`, else in the order in which they
+        were created (committed); one created anew after deletion stands last. Entities whose `expires_at` is not after `now` are not there any more."""
+
+    async def expired(self, now: Instant, limit: int = 1000) -> list[tuple[str, str]]:
+        """`(tenant, id)` of entities whose `expires_at` is not after `now`, the longest expired first."""
 
     async def summary(self, tenant: str) -> list[TypeSummary]:
         """Types in use with their attributes, ordered by type (5.7.5 to 5.7.10)."""
@@ -145,12 +154,20 @@ class Store(Protocol):
         """History of the entities named that have any within the window (also of deleted ones)."""
 
     async def recorded(self, tenant: str, query: Query) -> list[str]:
-        """Ids of entities, deleted ones included, whose recorded ids, types and scopes match."""
+        """Ids, in their own order, of entities with history, deleted ones included, whose ids, types and
+        scopes match the selectors and scopes of the query (the rest of the query is not looked at)."""
 
     async def forget(
-        self, tenant: str, id: str, attribute: str | None = None, instance_id: str | None = None
+        self,
+        tenant: str,
+        id: str,
+        attribute: str | None = None,
+        instance_id: str | None = None,
+        *,
+        dataset_ids: Sequence[str] = (),
     ) -> bool:
-        """Delete history: of an entity, of an attribute, or one instance. False when there was none."""
+        """Delete history (5.6.13, 5.6.15, 5.6.16): of an entity, of an attribute, of some of its
+        datasets ("@none": the default one), or one instance. False when there was none."""
 
     # records
     async def record(self, tenant: str, kind: str, id: str) -> Record | None: ...
@@ -160,13 +177,19 @@ class Store(Protocol):
 
     # outbox and feed
     async def outbox(
-        self, *, due_before: Instant | None = None, subscription: str | None = None,
-        dead: bool = False, limit: int = 1000,
+        self,
+        *,
+        due_before: Instant | None = None,
+        subscription: str | None = None,
+        dead: bool = False,
+        limit: int = 1000,
     ) -> list[Delivery]:
-        """Deliveries waiting (or dead), oldest first."""
+        """Deliveries waiting (or dead), in the order in which they were first written; with
+        `due_before` only those whose `due_at` is not after it."""
 
     async def log(self, after: int, limit: int = 1000, tenant: str | None = None) -> list[Logged]:
-        """The change log from `after` (exclusive) on."""
+        """The change log from `after` (exclusive) on. Sequence numbers have no gaps, so a first line
+        other than `after + 1` tells that older lines have been let go (the newest million are kept)."""
 
     async def last_seq(self) -> int: ...
 
