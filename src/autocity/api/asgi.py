@@ -84,16 +84,19 @@ class Answer(Struct, kw_only=True):
 class Operation(Struct, frozen=True, kw_only=True):
     """The facts of one route that its description, its argument reader and its tests share.
 
-    `parameters` are names in `negotiate.PARAMETERS`, required ones marked with `!`; None: the handler reads
-    its query itself. `accepts` and `answers` name schemas in `openapi.SCHEMAS` ("" for no body).
+    `parameters` are names in `negotiate.PARAMETERS`; any other is refused (6.3.20). `formats` and `options`
+    are the values that the parameters of those names take here. `accepts` and `answers` name schemas of the
+    description ("" for no body). `example` is a request path or body to try.
     """
 
     id: str
     summary: str
     clause: str = ""
     tag: str = "Platform"
-    parameters: tuple[str, ...] | None = ()
-    headers: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    geojson: bool = False
     accepts: str = ""
     answers: dict[int, str] = field(default_factory=dict)
     example: str = ""
@@ -274,7 +277,7 @@ class Application:
         body: bytes = b"",
         identity: Identity | None = None,
     ) -> Answer:
-        """Answer a request made inside this process; `path` has its query, `identity` skips authentication."""
+        """Answer a request made inside this process, `path` with query. `identity` skips authentication."""
         raw, _, query = path.partition("?")
         call = Call(
             {
@@ -352,10 +355,12 @@ class Application:
         return node.allow if node else ""
 
     def _head(self, call: Call, answer: Answer) -> list[tuple[bytes, bytes]]:
-        head = [
-            (b"x-request-id", call.request_id.encode("latin-1")),
-            *_SECURITY,
-        ]
+        head = [(b"x-request-id", call.request_id.encode("latin-1")), *_SECURITY]
+        # Whatever the answer, it says which tenant and snapshot it speaks of (6.3.14, 6.3.22).
+        for name in _ECHOED:
+            said = call.headers.get(name)
+            if said is not None:
+                head.append((name.encode(), said.encode("latin-1")))
         if answer.media:
             head.append((b"content-type", answer.media.encode("latin-1")))
         # A 204 bears no Content-Length (6.3.6), and a stream does not know its own.
@@ -479,6 +484,8 @@ _SECURITY = (
 )
 
 _EXPOSED = b"Link, Location, Content-Range, NGSILD-Results-Count, NGSILD-Tenant, NGSILD-Warning, X-Request-ID"
+
+_ECHOED = ("ngsild-tenant", "ngsild-snapshot")
 
 _MAX_PARAMETERS = 200
 _RUN = secrets.token_hex(4)
