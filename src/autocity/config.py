@@ -117,13 +117,14 @@ def names() -> list[str]:
 def describe() -> dict[str, str]:
     """What each setting means, from the text under its field in this file."""
     import ast
+    from itertools import pairwise
 
     tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
     classes = {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
     found: dict[str, str] = {}
     for section, kind in SECTIONS.items():
         body = classes[kind.__name__]
-        for this, following in zip(body, body[1:], strict=False):
+        for this, following in pairwise(body):
             if (
                 isinstance(this, ast.AnnAssign)
                 and isinstance(this.target, ast.Name)
@@ -150,7 +151,11 @@ def load(
     for source, found in (
         *_from_file(file, faults),
         *_from_environment(environment or {}, faults),
-        *((f"flag --{name.rpartition('.')[2]}", {name: v}) for name, v in (flags or {}).items() if v is not None),
+        *(
+            (f"flag --{name.rpartition('.')[2]}", {name: v})
+            for name, v in (flags or {}).items()
+            if v is not None
+        ),
     ):
         for name, value in found.items():
             if name not in origins:
@@ -165,7 +170,9 @@ def load(
                 given[key] = msgspec.convert(value, get_type_hints(kind)[key], strict=False)
             except msgspec.ValidationError as fault:
                 name = f"{section}.{key}"
-                faults.append(f"{origins[name]}: {name} = {value!r}: {str(fault)[:1].lower()}{str(fault)[1:]}")
+                faults.append(
+                    f"{origins[name]}: {name} = {value!r}: {str(fault)[:1].lower()}{str(fault)[1:]}"
+                )
                 del given[key]
         sections[section] = kind(**given)
     settings = Settings(**sections, origins=origins)
@@ -224,15 +231,22 @@ def _contradictions(settings: Settings) -> list[str]:
         (not 1 <= server.workers <= 64, "server.workers must be 1 to 64"),
         (server.max_body_mb < 1, "server.max_body_mb must be at least 1"),
         (
-            store.url not in ("embedded", "memory") and not store.url.startswith(("postgresql://", "postgres://")),
+            store.url not in ("embedded", "memory")
+            and not store.url.startswith(("postgresql://", "postgres://")),
             "store.url must be `embedded`, `memory` or a postgresql:// address",
         ),
-        (store.url == "memory" and server.workers > 1, "the memory store serves one process; set server.workers to 1"),
+        (
+            store.url == "memory" and server.workers > 1,
+            "the memory store serves one process; set server.workers to 1",
+        ),
         (
             access.guest not in ("auto", "none", "viewer", "operator", "editor"),
             "access.guest must be auto, none, viewer, operator or editor",
         ),
-        (log.level not in ("debug", "info", "warning", "error"), "log.level must be debug, info, warning or error"),
+        (
+            log.level not in ("debug", "info", "warning", "error"),
+            "log.level must be debug, info, warning or error",
+        ),
         (log.format not in ("auto", "json", "text"), "log.format must be auto, json or text"),
     )
     return [message for broken, message in rules if broken]

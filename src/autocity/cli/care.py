@@ -61,8 +61,8 @@ def backup(
 
       autocity backup city-2026-11-22.autocity --data ./city
     """
-    from autocity.store import archive
     from autocity.cli import say
+    from autocity.store import archive
 
     with say.progress("backup"):
         made = archive.backup(data, target)
@@ -84,8 +84,8 @@ def restore(
 
       autocity restore city-2026-11-22.autocity --data ./city2 --dry-run
     """
-    from autocity.store import archive
     from autocity.cli import say
+    from autocity.store import archive
 
     with say.progress("restore"):
         made = archive.restore(source, data, dry_run=dry_run)

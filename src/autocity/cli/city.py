@@ -91,7 +91,7 @@ async def _there(url: str, token: str | None, common: Mapping[str, str]) -> Asyn
                 except aiohttp.ClientConnectionError as fault:
                     raise Refusal(
                         f"No city answers at {url} ({fault.__class__.__name__}). "
-                        "Start one with `autocity serve`, name it with --url, or work on a folder with --data."
+                        "Start one with `autocity serve`, name it with --url, or use a folder with --data."
                     ) from None
 
         yield There()
@@ -104,7 +104,7 @@ def _address(url: str, path: str) -> Any:
 
 
 def expect(reply: Reply, *allowed: int) -> Reply:
-    """The reply when its status is one of `allowed` (default: any success), else a Refusal that tells its problem."""
+    """The reply when its status is one of `allowed` (default: any success), else a Refusal."""
     if reply.status in allowed or (not allowed and 200 <= reply.status < 300):
         return reply
     try:
@@ -150,7 +150,9 @@ def _per_entity(reply: Reply, ids: Sequence[str]) -> list[str | None]:
     refused = {}
     for entry in reply.json().get("errors", []):
         error = entry.get("error", {})
-        refused[entry.get("entityId")] = f"{error.get('title', 'refused')}: {error.get('detail', '')}".rstrip(": ")
+        refused[entry.get("entityId")] = f"{error.get('title', 'refused')}: {error.get('detail', '')}".rstrip(
+            ": "
+        )
     return [refused.get(id) for id in ids]
 
 

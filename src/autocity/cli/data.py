@@ -14,6 +14,7 @@ from autocity.cli.settings import AsJson
 
 PANEL = "Data"
 PAGE = 1000
+LINK = '<{}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,7 +25,9 @@ def add_to(app: typer.Typer) -> None:
 
 def import_(
     file: Path = typer.Argument(..., help="CSV, JSON, JSON lines, GeoJSON or NGSI-LD; `.gz` too."),
-    mapping: Path | None = typer.Option(None, "--mapping", "-m", help="TOML or JSON: how a row becomes an entity."),
+    mapping: Path | None = typer.Option(
+        None, "--mapping", "-m", help="TOML or JSON: how a row becomes an entity."
+    ),
     report: Path | None = typer.Option(None, "--report", help="Where to write the report (.json or .csv)."),
     first_line: int = typer.Option(1, "--from-line", help="Go on from this line of an import that stopped."),
     batch: int = typer.Option(500, "--batch", min=1, max=5000, help="Entities a request."),
@@ -128,7 +131,6 @@ def export(
       autocity export --type Streetlight --format csv > lights.csv
     """
     import asyncio
-    import os
 
     import msgspec
 
@@ -140,7 +142,7 @@ def export(
         raise say.Refusal("--format is jsonl, geojson or csv.", say.MISUSED)
     headers = {"Accept": "application/geo+json" if form == "geojson" else "application/ld+json"}
     if context:
-        headers["Link"] = f'<{context}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
+        headers["Link"] = LINK.format(context)
     selection = {"type": type} if type else {"local": "true"}
 
     async def go(out: Any) -> int:
@@ -185,7 +187,7 @@ def export(
     try:
         with part.open("w", encoding="utf-8", newline="") as out:
             count = asyncio.run(go(out))
-        os.replace(part, target)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     say.note(f"{count} entities in {target}.")
@@ -194,14 +196,16 @@ def export(
 def query(
     id: str | None = typer.Argument(None, help="One entity by its id."),
     type: str | None = typer.Option(None, "--type", "-t", help="Type selection."),
-    q: str | None = typer.Option(None, "--q", help='Filter, e.g. \'temperature>20;status=="ok"\'.'),
+    q: str | None = typer.Option(None, "--q", help="Filter, e.g. 'temperature>20;status==\"ok\"'."),
     attrs: str | None = typer.Option(None, "--attrs", help="Only these attributes, comma separated."),
     near: str | None = typer.Option(None, "--near", help="lon,lat,metres: only entities this near."),
     limit: int = typer.Option(20, "--limit", min=1, max=1000),
     history: bool = typer.Option(False, "--history", help="What was recorded instead of what is."),
     last: int = typer.Option(10, "--last", min=1, help="With --history: newest instances of each attribute."),
     context: str | None = typer.Option(None, "--context", help="@context URL that gives the short names."),
-    key_values: bool = typer.Option(False, "--key-values", "-k", help="Plain values instead of normalized NGSI-LD."),
+    key_values: bool = typer.Option(
+        False, "--key-values", "-k", help="Plain values instead of normalized NGSI-LD."
+    ),
     as_json: bool = AsJson,
     url: str = Url,
     token: str | None = TokenOption,
@@ -229,7 +233,9 @@ def query(
         try:
             longitude, latitude, metres = (float(part) for part in near.split(","))
         except ValueError:
-            raise say.Refusal("--near is lon,lat,metres, for example 125.2,43.83,2000.", say.MISUSED) from None
+            raise say.Refusal(
+                "--near is lon,lat,metres, for example 125.2,43.83,2000.", say.MISUSED
+            ) from None
         asked |= {
             "georel": f"near;maxDistance=={metres:g}",
             "geometry": "Point",
@@ -251,11 +257,13 @@ def query(
         asked["options"] = "temporalValues" if history else "keyValues"
     headers = {"Accept": "application/ld+json"}
     if context:
-        headers["Link"] = f'<{context}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
+        headers["Link"] = LINK.format(context)
 
     async def go() -> Any:
         async with reach(url, token, data, tenant) as city:
-            return expect(await city.request("GET", f"{path}?{urlencode(asked)}", headers=headers), 200, 206).json()
+            return expect(
+                await city.request("GET", f"{path}?{urlencode(asked)}", headers=headers), 200, 206
+            ).json()
 
     answer = asyncio.run(go())
     if as_json or history or id is not None:

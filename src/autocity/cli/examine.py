@@ -38,17 +38,16 @@ def _program() -> Iterator[Finding]:
     from autocity import __version__
 
     version = ".".join(str(part) for part in sys.version_info[:3])
-    if sys.version_info < (3, 11):
-        yield Finding("python", "fault", version, "Install Python 3.11 or newer.")
-    else:
-        yield Finding("python", "ok", version)
+    yield Finding("python", "ok", version)
     yield Finding("autocity", "ok", __version__)
     import apsw
 
     yield Finding("sqlite", "ok", f"{apsw.sqlite_lib_version()} through apsw {apsw.apsw_version()}")
     year = time.gmtime().tm_year
     if year < 2026:
-        yield Finding("clock", "fault", f"it says {year}", "Set the machine's clock; history is kept by its time.")
+        yield Finding(
+            "clock", "fault", f"it says {year}", "Set the machine's clock; history is kept by its time."
+        )
     else:
         yield Finding("clock", "ok", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
@@ -61,9 +60,13 @@ def _settings(data: Path | None, config_file: Path | None) -> Iterator[Finding]:
     try:
         settings = config.load(file=config_file, environment=os.environ)
     except config.SettingsError as fault:
-        yield Finding("settings", "fault", str(fault), "`autocity config show` lists settings and where they come from.")
+        yield Finding(
+            "settings", "fault", str(fault), "`autocity config show` lists settings and where they come from."
+        )
         return
-    yield Finding("settings", "ok", f"{sum(o != 'default' for o in settings.origins.values())} differ from the default")
+    yield Finding(
+        "settings", "ok", f"{sum(o != 'default' for o in settings.origins.values())} differ from the default"
+    )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -90,7 +93,10 @@ def _extras() -> Iterator[Finding]:
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         if missing:
             yield Finding(
-                f"extra {extra}", "warning", f"not installed ({', '.join(missing)})", f"pip install 'autocity[{extra}]'"
+                f"extra {extra}",
+                "warning",
+                f"not installed ({', '.join(missing)})",
+                f"pip install 'autocity[{extra}]'",
             )
         else:
             yield Finding(f"extra {extra}", "ok", "installed")
@@ -114,7 +120,9 @@ def _folder(data: Path | None, deep: bool) -> Iterator[Finding]:
             yield Finding("data", "warning", f"{folder} does not exist", "`autocity serve --data` makes it.")
         return
     if not os.access(folder, os.W_OK):
-        yield Finding("data", "fault", f"{folder} cannot be written", f"chown or chmod {folder} for this user.")
+        yield Finding(
+            "data", "fault", f"{folder} cannot be written", f"chown or chmod {folder} for this user."
+        )
         return
     free = shutil.disk_usage(folder).free // 2**20
     state: Literal["ok", "warning"] = "ok" if free >= ENOUGH_DISK_MB else "warning"

@@ -59,7 +59,13 @@ def list_(
     say.table(
         ("type", "label", "subject", "required", "attributes"),
         [
-            (k.name, k.labels.get(language, k.name), k.subject, ", ".join(k.required) or "-", len(k.attributes))
+            (
+                k.name,
+                k.labels.get(language, k.name),
+                k.subject,
+                ", ".join(k.required) or "-",
+                len(k.attributes),
+            )
             for k in found
         ],
     )
@@ -88,7 +94,10 @@ def show(
     elif as_json:
         say.data(kind)
     else:
-        say.note(f"{kind.name} ({kind.labels.get(language, kind.name)}), {kind.subject}\n{kind.iri}\n{kind.context}\n")
+        say.note(
+            f"{kind.name} ({kind.labels.get(language, kind.name)}), {kind.subject}\n"
+            f"{kind.iri}\n{kind.context}\n"
+        )
         if kind.description:
             say.note(kind.description + "\n")
         say.table(
@@ -110,7 +119,9 @@ def show(
 @model.command()
 def validate(
     file: Path = typer.Argument(..., help="JSON, JSON lines or `-` for stdin: entities in any form."),
-    type: str | None = typer.Option(None, "--type", "-t", help="Check against this type, whatever the entity says."),
+    type: str | None = typer.Option(
+        None, "--type", "-t", help="Check against this type, whatever the entity says."
+    ),
     as_json: bool = AsJson,
 ) -> None:
     """Check entities against the catalogue; every fault is named with its place."""
@@ -124,7 +135,9 @@ def validate(
         try:
             found = models.validate(entity, type)
         except models.UnknownType as fault:
-            faults.append({"line": line, "id": entity.get("id"), "where": "type", "reason": str(fault), "allowed": ""})
+            faults.append(
+                {"line": line, "id": entity.get("id"), "where": "type", "reason": str(fault), "allowed": ""}
+            )
             continue
         faults += [
             {"line": line, "id": entity.get("id"), "where": f.where, "reason": f.reason, "allowed": f.allowed}

@@ -37,9 +37,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(token, name="token", rich_help_panel=PANEL)
 
 
-def _ask(
-    method: str, path: str, body: Any, url: str, api_token: str | None, data: Path | None
-) -> Any:
+def _ask(method: str, path: str, body: Any, url: str, api_token: str | None, data: Path | None) -> Any:
     import asyncio
 
     import msgspec
@@ -61,7 +59,12 @@ def add_user(
     role: str = typer.Option("viewer", "--role", help="viewer, operator, editor, approver or administrator."),
     name: str = typer.Option("", "--name", help="The person's name."),
     password: str = typer.Option(
-        ..., "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="AUTOCITY_NEW_PASSWORD"
+        ...,
+        "--password",
+        prompt=True,
+        hide_input=True,
+        confirmation_prompt=True,
+        envvar="AUTOCITY_NEW_PASSWORD",
     ),
     url: str = Url,
     api_token: str | None = TokenOption,
@@ -118,7 +121,9 @@ def change_user(
 @token.command("issue")
 def issue_token(
     name: str = typer.Argument(..., help="What the token is for."),
-    scope: list[str] = typer.Option([], "--scope", help="read, write, subscribe, operate, approve, admin; repeat."),
+    scope: list[str] = typer.Option(
+        [], "--scope", help="read, write, subscribe, operate, approve, admin; repeat."
+    ),
     days: int = typer.Option(90, "--days", min=1, max=3650, help="How long it is good."),
     tenant: str | None = typer.Option(None, "--bind-tenant", help="Good in this tenant only."),
     as_json: bool = AsJson,
@@ -134,7 +139,9 @@ def issue_token(
     if as_json:
         say.data(made)
     else:
-        say.note(f"Token {made['id']} for {', '.join(made['scopes'])}, good until {made['expiresAt']}. Keep it now:")
+        say.note(
+            f"Token {made['id']} for {', '.join(made['scopes'])} until {made['expiresAt']}. Keep it now:"
+        )
         print(made["token"])
 
 

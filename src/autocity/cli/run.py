@@ -54,13 +54,13 @@ def start_demo(
     if context.invoked_subcommand is not None:
         context.obj = data
         return
-    from autocity import main
+    from autocity import serving
 
     folder = data or default_folder()
     flags = _flags(port, host, folder, store, workers) | {"network.allow_private": True}
     if port is None:
-        flags["server.port"] = main.free_port(8026, host or "127.0.0.1")
-    main.serve(_settings(None, flags), demo_seed=seed, open_browser=open_browser)
+        flags["server.port"] = serving.free_port(8026, host or "127.0.0.1")
+    serving.serve(_settings(None, flags), demo_seed=seed, open_browser=open_browser)
 
 
 @demo.command()
@@ -109,8 +109,9 @@ def serve(
 
       autocity serve --store memory --port 0
     """
-    from autocity import main
+    from autocity import serving
     from autocity.cli import say
+    from autocity.main import visitor_role
 
     settings = _settings(config_file, _flags(port, host, data, store, workers))
     if dry_run:
@@ -119,7 +120,7 @@ def serve(
             "store": settings.store.url,
             "data": str(Path(settings.store.data).resolve()),
             "workers": settings.server.workers,
-            "visitors": main.visitor_role(settings) or "must sign in or send a token",
+            "visitors": visitor_role(settings) or "must sign in or send a token",
         }
         if as_json:
             say.data(plan)
@@ -127,7 +128,7 @@ def serve(
             for name, value in plan.items():
                 say.note(f"{name:10} {value}")
         return
-    main.serve(settings, open_browser=open_browser)
+    serving.serve(settings, open_browser=open_browser)
 
 
 def default_folder() -> Path:

@@ -42,7 +42,7 @@ def complain(fault: Exception) -> int:
     if isinstance(fault, OSError):
         note(f"{fault.strerror or fault}{': ' + str(fault.filename) if fault.filename else ''}")
         return FAILED
-    note(f"Unexpected {type(fault).__name__}: {fault}\nRun again with AUTOCITY_DEBUG=1 to see where it happened.")
+    note(f"Unexpected {type(fault).__name__}: {fault}\nSet AUTOCITY_DEBUG=1 to see where it happened.")
     return FAILED
 
 
