@@ -93,7 +93,12 @@ async def assemble(
     async with AsyncExitStack() as open_parts:
         await store.open()
         open_parts.push_async_callback(store.close)
-        contexts = Contexts(store, models.contexts(), clock=clock, outbound=outbound(settings))
+        contexts = Contexts(
+            store,
+            clock=clock,
+            outbound=outbound(settings),
+            built_in=models.contexts(),
+        )
         await contexts.open()
         open_parts.push_async_callback(contexts.close)
         broker = Broker(store, contexts, clock=clock, outbound=outbound(settings), deliver=deliver)
