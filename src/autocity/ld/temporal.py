@@ -9,6 +9,8 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from autocity.ld.entity import View
+from autocity.ld.instants import instant as instant
+from autocity.ld.instants import timestamp as timestamp
 from autocity.model import Attribute, Attributes, Instant
 
 TimeProperty = Literal["observedAt", "createdAt", "modifiedAt", "deletedAt"]
@@ -40,16 +42,6 @@ class Duration(Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.months or self.microseconds)
-
-
-def instant(text: str) -> Instant:
-    """The instant of a DateTime (4.6.3). Raises `errors.BadRequestData`."""
-    raise NotImplementedError
-
-
-def timestamp(at: Instant) -> str:
-    """The DateTime of an instant: UTC, `Z`, no fraction when whole seconds, no trailing zeros."""
-    raise NotImplementedError
 
 
 def duration(text: str) -> Duration:
