@@ -43,8 +43,8 @@ class PointWrite(Struct, frozen=True, kw_only=True):
     """Put instances into the history of one entity without touching its present state (temporal
     provision, 5.6.11 to 5.6.16). An instance without `instance_id` is appended, with `created_at` and
     `modified_at` equal to `at`. One with an `instance_id` replaces that instance, which keeps its
-    `created_at`; if there is no such instance the commit is stale. `types` are added to those recorded,
-    `scopes` replace them when there are any; the entity need not exist."""
+    `created_at`; if there is no such instance the commit is stale. The entity need not exist: `types` are
+    added to those recorded; `scopes`, when there are any, replace those recorded of one that is not there."""
 
     tenant: str
     id: str
@@ -123,7 +123,8 @@ class Store(Protocol):
 
     async def query(self, tenant: str, query: Query, *, now: Instant) -> Page:
         """Entities that `ld.query.matches`, ordered by `query.order`, else in the order in which they
-        were created (committed); one created anew after deletion stands last. Entities whose `expires_at` is not after `now` are not there any more."""
+        were created (one created anew after its deletion stands last). Entities whose `expires_at`
+        is not after `now` are not there any more."""
 
     async def expired(self, now: Instant, limit: int = 1000) -> list[tuple[str, str]]:
         """`(tenant, id)` of entities whose `expires_at` is not after `now`, the longest expired first."""
