@@ -1,12 +1,12 @@
-"""Time in the language of the standard: date-times and durations, windows on history (4.11), paging
-(6.3.10) and aggregation (4.5.19): pure functions over recorded instances. `history` renders them."""
+"""Durations, windows on history (4.11), paging (6.3.10) and aggregation (4.5.19): pure functions over
+recorded instances. `history` renders what they leave."""
 
 from __future__ import annotations
 
 import re
 from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import sqrt
 from typing import Any, Literal, get_args
 
@@ -14,18 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from autocity.errors import BadRequestData
+from autocity.ld.instants import DAY, EPOCH_DAY, LAST, SECOND, moment, read, timestamp
 from autocity.model import NGSI_LD_NULL, Attribute, Attributes, Instant
 
 Relation = Literal["before", "after", "between"]
 TimeProperty = Literal["observedAt", "createdAt", "modifiedAt", "deletedAt"]
 Method = Literal["totalCount", "distinctCount", "sum", "avg", "min", "max", "stddev", "sumsq"]
-
-SECOND = 1_000_000
-DAY = 86_400 * SECOND
-
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  naive on purpose: every instant is UTC
-_EPOCH_DAY = _EPOCH.toordinal()
-_LAST: Instant = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 
 class Window(Struct, frozen=True):
@@ -54,67 +48,6 @@ class Duration(Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.months or self.microseconds)
-
-
-# Instants
-
-
-def instant(text: str) -> Instant:
-    """The instant of a DateTime (4.6.3): `YYYY-MM-DDThh:mm:ssZ` with at most six fractional digits,
-    after a point or a comma. Raises `errors.BadRequestData`."""
-    at = _instant(text)
-    if at is None:
-        raise BadRequestData(f"{_quoted(text)} is not a DateTime; write it in UTC, like 2026-11-22T08:30:00Z")
-    return at
-
-
-def _instant(text: str) -> Instant | None:
-    if (
-        len(text) < 20
-        or text[-1] != "Z"
-        or text[10] != "T"
-        or text[4] != "-"
-        or text[7] != "-"
-        or text[13] != ":"
-        or text[16] != ":"
-        or text[11:13] == "24"  # newer Pythons read it as the next midnight
-    ):
-        return None
-    try:
-        seconds = datetime.fromisoformat(text[:19])
-    except ValueError:
-        return None
-    at = (seconds.toordinal() - _EPOCH_DAY) * DAY + (
-        (seconds.hour * 60 + seconds.minute) * 60 + seconds.second
-    ) * SECOND
-    if len(text) == 20:
-        return at
-    fraction = text[20:-1]
-    if text[19] not in ".," or not 1 <= len(fraction) <= 6 or not _digits(fraction):
-        return None
-    return at + int(fraction) * 10 ** (6 - len(fraction))
-
-
-def timestamp(at: Instant) -> str:
-    """The DateTime of an instant: UTC, `Z`, no fraction when whole seconds, no trailing zeros."""
-    text = (_EPOCH + timedelta(0, 0, at)).isoformat()
-    return (text if len(text) == 19 else text.rstrip("0")) + "Z"
-
-
-def temporal(text: str) -> tuple[Literal["DateTime", "Date", "Time"], int] | None:
-    """What a string is as a date or time (4.6.3), or None: microseconds since 1970 of a DateTime, days
-    since 1970 of a Date, microseconds since midnight of a Time."""
-    size = len(text)
-    if size < 9 or not "0" <= text[0] <= "9":
-        return None
-    if size == 10 and text[4] == "-":
-        day = _instant(text + "T00:00:00Z")
-        return None if day is None else ("Date", day // DAY)
-    if text[2] == ":":
-        time = _instant("1970-01-01T" + text)
-        return None if time is None else ("Time", time)
-    at = _instant(text)
-    return None if at is None else ("DateTime", at)
 
 
 # Durations
@@ -150,17 +83,17 @@ def add(at: Instant, step: Duration, times: int = 1) -> Instant:
     day of the month, or takes the month's last."""
     if step.months:
         at = _add_months(at, step.months * times)
-    return min(at + step.microseconds * times, _LAST)
+    return min(at + step.microseconds * times, LAST)
 
 
 def _add_months(at: Instant, months: int) -> Instant:
     day, within = divmod(at, DAY)
-    date = datetime.fromordinal(day + _EPOCH_DAY)
+    date = datetime.fromordinal(day + EPOCH_DAY)
     year, month = divmod(date.year * 12 + date.month - 1 + months, 12)
     if year > 9999:
-        return _LAST
+        return LAST
     date = date.replace(year=year, month=month + 1, day=min(date.day, monthrange(year, month + 1)[1]))
-    return (date.toordinal() - _EPOCH_DAY) * DAY + within
+    return (date.toordinal() - EPOCH_DAY) * DAY + within
 
 
 # Windows
@@ -215,7 +148,7 @@ def parse_window(
 def _part(name: str, text: str | None, faults: list[str]) -> Instant:
     if not text:
         return 0
-    at = _instant(text)
+    at = read(text)
     if at is None:
         faults.append(f"{name} {_quoted(text)} is not a DateTime; write it like 2026-11-22T08:30:00Z")
         return 0
@@ -235,7 +168,7 @@ def _positive(name: str, given: str | int | None, faults: list[str]) -> int | No
 def time_of(instance: Attribute, property: TimeProperty) -> Instant | None:
     """The time of an instance that the window looks at; None when it has none."""
     if property == "observedAt":
-        return None if instance.observed_at is None else _instant(instance.observed_at)
+        return None if instance.observed_at is None else read(instance.observed_at)
     if property == "createdAt":
         return instance.created_at or None
     if property == "modifiedAt":
@@ -390,7 +323,7 @@ def _periods(origin: Instant, end: Instant, period: Duration) -> Callable[[Insta
 
         def fixed(time: Instant) -> Span:
             start = origin + (time - origin) // step * step
-            return start, min(start + step, _LAST)
+            return start, min(start + step, LAST)
 
         return fixed
 
@@ -399,7 +332,7 @@ def _periods(origin: Instant, end: Instant, period: Duration) -> Callable[[Insta
 
     def calendar(time: Instant) -> Span:
         index = (time - origin) // longest
-        while (following := add(origin, period, index + 1)) <= time and following < _LAST:
+        while (following := add(origin, period, index + 1)) <= time and following < LAST:
             index += 1
         return add(origin, period, index), following
 
@@ -444,16 +377,16 @@ def _of_texts(method: Method, texts: list[str]) -> Any:
     """Strings have a least and a greatest; times of day have an average too."""
     if not texts or method not in ("min", "max", "avg"):
         return None
-    moments = [temporal(text) for text in texts]
-    kinds = {moment and moment[0] for moment in moments}
+    moments = [moment(text) for text in texts]
+    kinds = {each and each[0] for each in moments}
     if method == "avg":
         if kinds != {"Time"}:
             return None
-        mean = sum(moment[1] for moment in moments if moment) // len(moments)
+        mean = sum(each[1] for each in moments if each) // len(moments)
         return timestamp(mean)[11:]
     choose = min if method == "min" else max
     if len(kinds) == 1 and None not in kinds:
-        return choose(zip((moment[1] for moment in moments if moment), texts, strict=True))[1]
+        return choose(zip((each[1] for each in moments if each), texts, strict=True))[1]
     return choose(texts)
 
 
