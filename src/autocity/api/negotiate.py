@@ -486,6 +486,25 @@ def preferred(header: str | None) -> Preference:
     return Preference(wishes.get("ngsi-ld"), wishes.get("body") == "json")
 
 
+class Shape(NamedTuple):
+    """The media type of an answer, and whether its content carries the @context (6.3.6)."""
+
+    media: Media
+    embed: bool
+
+
+def shape(call: Call) -> Shape:
+    """How an answer is to come. Raises `NotAcceptable`."""
+    assert call.route is not None and call.route.operation is not None
+    media = accepted(call.headers.get("accept"), call.route.operation.geojson)
+    if media is GEO:
+        return Shape(GEO, not preferred(call.headers.get("prefer")).plain_geojson)
+    return _SHAPES[media]
+
+
+_SHAPES = {JSON: Shape(JSON, False), LD: Shape(LD, True)}
+
+
 # -- answers
 
 
@@ -495,19 +514,15 @@ def link_to(context: Context) -> tuple[str, str]:
     return "Link", f'<{url}>; rel="{CONTEXT_RELATION}"; type="{LD}"'
 
 
-def shown(call: Call, body: bytes, media: Media, context: Context, status: int = 200) -> Answer:
+def shown(call: Call, body: bytes, shape: Shape, context: Context, status: int = 200) -> Answer:
     """An answer with content: its @context in a `Link` header when it is not in the body (6.3.6)."""
     headers: list[tuple[str, str]] = []
-    prefer = call.headers.get("prefer")
-    plain = media is JSON
-    if prefer is not None:
-        preference = preferred(prefer)
-        plain = plain or (media is GEO and preference.plain_geojson)
-        if preference.version:
-            headers.append(("Preference-Applied", f"ngsi-ld={VERSION}"))
-    if plain:
+    if not shape.embed:
         headers.append(link_to(context))
-    return Answer(status=status, body=body, media=media, headers=headers)
+    prefer = call.headers.get("prefer")
+    if prefer is not None and preferred(prefer).version:
+        headers.append(("Preference-Applied", f"ngsi-ld={VERSION}"))
+    return Answer(status=status, body=body, media=shape.media, headers=headers)
 
 
 def created(path: str, id: str) -> Answer:
