@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from autocity import errors
-from autocity.api.asgi import Answer, Call
+from autocity.api.asgi import Answer, Call, Operation, Route, Scope
 from autocity.broker import Caller, Contexts
 from autocity.ld.context import CORE_URL, Context
 
@@ -32,6 +32,22 @@ API = "/ngsi-ld/v1"
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 20
+
+
+def route(
+    method: str, path: str, handle: Callable[[Call], Awaitable[Answer]], scope: Scope, tag: str, **facts: Any
+) -> Route:
+    """A route of the NGSI-LD API; summary and clause are the first line of the handler's docstring."""
+    summary, _, clause = (handle.__doc__ or "").strip().splitlines()[0].partition(" (")
+    name = handle.__name__.replace("_", " ").title().replace(" ", "")
+    operation = Operation(
+        id=tag.replace(" ", "") + name,
+        summary=summary.rstrip(".:"),
+        clause=clause.partition(")")[0],
+        tag=tag,
+        **facts,
+    )
+    return Route(method=method, path=API + path, handle=handle, scope=scope, operation=operation)
 
 
 # -- media types (6.3.4)
@@ -346,15 +362,15 @@ PARAMETERS: dict[str, Parameter] = {
     "deleteAll": Parameter(_boolean, "Whether all instances of the attribute are deleted.", _BOOLEAN),
     "keep": Parameter(_attributes, "Attributes to keep.", _LIST, data=True),
     "drop": Parameter(_attributes, "Attributes to delete.", _LIST, data=True),
-    "observedAt": Parameter(_plus, "Common time of what is merged (5.6.17).", _TIME, data=True),
+    "observedAt": Parameter(_text, "Common time of what is merged (5.6.17).", _TIME, data=True),
     "timerel": Parameter(
         _text,
         "Temporal relationship (4.11).",
         {"type": "string", "enum": ["before", "after", "between"]},
         data=True,
     ),
-    "timeAt": Parameter(_plus, "Time that the relationship is about.", _TIME, data=True),
-    "endTimeAt": Parameter(_plus, "End of `between`.", _TIME, data=True),
+    "timeAt": Parameter(_text, "Time that the relationship is about.", _TIME, data=True),
+    "endTimeAt": Parameter(_text, "End of `between`.", _TIME, data=True),
     "timeproperty": Parameter(
         _text,
         "Which time of an instance counts.",
