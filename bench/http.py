@@ -1,5 +1,6 @@
-"""Create, patch, get, query and batch upsert through the API, durable before the answer, history on; CPU time an
-operation in multiples of a bare ASGI echo of the same 1 KB body. The generator shares the machine's cores."""
+"""Create, patch, get, query and batch upsert through the API, durable before the answer, history on:
+CPU time an operation, in multiples of a bare ASGI echo of the same 1 KB body. The generator shares
+the machine's cores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small load generator: keep-alive connections, each sending its next request when the answer is complete."""
+"""A small load generator: keep-alive connections, each sending its next request once answered."""
 
 from __future__ import annotations
 
