@@ -38,13 +38,13 @@ Scalar = str | int | float | bool | Temporal
 """A constant of a query: quoted string or URI, number, boolean, unquoted date or time."""
 
 
-class Exists(Struct, frozen=True, tag=True):
+class Exists(Struct, frozen=True, tag=True, tag_field="node"):
     """The path leads to something."""
 
     path: Path
 
 
-class Comparison(Struct, frozen=True, tag=True):
+class Comparison(Struct, frozen=True, tag=True, tag_field="node"):
     """The value at the path compared with constants. One value, a list (`a==1,2`) or a range
     (`a==1..5`). For `~=` and `!~=` the one value is a regular expression."""
 
@@ -54,39 +54,39 @@ class Comparison(Struct, frozen=True, tag=True):
     range: tuple[Scalar, Scalar] | None = None
 
 
-class And(Struct, frozen=True, tag=True):
+class And(Struct, frozen=True, tag=True, tag_field="node"):
     parts: tuple[Node, ...]
 
 
-class Or(Struct, frozen=True, tag=True):
+class Or(Struct, frozen=True, tag=True, tag_field="node"):
     parts: tuple[Node, ...]
 
 
-class Not(Struct, frozen=True, tag=True):
+class Not(Struct, frozen=True, tag=True, tag_field="node"):
     part: Node
 
 
 Node = Exists | Comparison | And | Or | Not
 
 
-class TypeIs(Struct, frozen=True, tag=True):
+class TypeIs(Struct, frozen=True, tag=True, tag_field="node"):
     """The entity has this type (an IRI); leaf of a type selection (4.17), joined by And and Or."""
 
     type: str
 
 
-class ScopeIs(Struct, frozen=True, tag=True):
+class ScopeIs(Struct, frozen=True, tag=True, tag_field="node"):
     """The entity has a scope that fits (4.19): levels, `+` for any one level, a last `#` for this
     scope and everything below it. Leaf of a scope query, joined by And and Or."""
 
     levels: tuple[str, ...]
 
 
-class AllOf(Struct, frozen=True, tag=True):
+class AllOf(Struct, frozen=True, tag=True, tag_field="node"):
     parts: tuple[Select, ...]
 
 
-class AnyOf(Struct, frozen=True, tag=True):
+class AnyOf(Struct, frozen=True, tag=True, tag_field="node"):
     parts: tuple[Select, ...]
 
 
