@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urljoin
 
+import msgspec
 from msgspec import Struct
 
 from autocity.errors import BadRequestData
@@ -62,17 +63,20 @@ class Term(Struct, frozen=True):
     prefix: bool = False
 
 
-class _Memo(dict[str, str]):
+Answer = TypeVar("Answer")
+
+
+class _Memo(dict[str, Answer], Generic[Answer]):
     """A dictionary that works out what it lacks, and remembers a bounded number of answers."""
 
     __slots__ = ("_room", "_work")
 
-    def __init__(self, work: Callable[[str], str], known: Mapping[str, str] | None = None) -> None:
+    def __init__(self, work: Callable[[str], Answer], known: Mapping[str, Answer] | None = None) -> None:
         super().__init__(known or {})
         self._work = work
         self._room = MAX_REMEMBERED + len(self)
 
-    def __missing__(self, key: str) -> str:
+    def __missing__(self, key: str) -> Answer:
         answer = self._work(key)
         if len(self) < self._room:
             self[key] = answer
@@ -86,16 +90,18 @@ class Context:
     `expand(name)` is the IRI of a term, of `prefix:name`, of a full IRI, else of the name in the
     default vocabulary. `compact(iri)` is the shortest name that `expand` maps back to the IRI, or the
     IRI itself when there is none. `attribute(name)` and `type(name)` expand a name that must also be
-    allowed (4.6.2; an attribute also by 4.5.1), else raise `errors.BadRequestData`. These four are
-    dictionary look-ups after the first time.
+    allowed (4.6.2; an attribute also by 4.5.1), else raise `errors.BadRequestData`. `key(iri)` is the
+    compacted name as the beginning of a JSON member: `,"name":`. These five are dictionary look-ups
+    after the first time.
     """
 
-    __slots__ = ("_prefixes", "_terms", "attribute", "compact", "expand", "source", "type")
+    __slots__ = ("_prefixes", "_terms", "attribute", "compact", "expand", "key", "source", "type")
 
     expand: Callable[[str], str]
     compact: Callable[[str], str]
     attribute: Callable[[str], str]
     type: Callable[[str], str]
+    key: Callable[[str], bytes]
 
     def __init__(self, terms: Mapping[str, Term], source: Source | None) -> None:
         self.source = source
@@ -105,6 +111,7 @@ class Context:
         self.compact = _Memo(self._compact, self._inverse()).__getitem__
         self.attribute = _Memo(self._attribute).__getitem__
         self.type = _Memo(self._type).__getitem__
+        self.key = _Memo(self._key).__getitem__
 
     def __repr__(self) -> str:
         return f"Context({self.source!r:.100})"
@@ -150,6 +157,9 @@ class Context:
         ]
         fitting = [name for name in candidates if self.expand(name) == iri]
         return min(fitting, key=lambda name: (len(name), name), default=iri)
+
+    def _key(self, iri: str) -> bytes:
+        return b"," + msgspec.json.encode(self.compact(iri)) + b":"
 
     def _attribute(self, name: str) -> str:
         iri = self._type(name)
