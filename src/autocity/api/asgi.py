@@ -114,6 +114,7 @@ class Call:
         "_limit",
         "_query",
         "_receive",
+        "application",
         "identity",
         "method",
         "params",
@@ -127,7 +128,8 @@ class Call:
     identity: Identity
     route: Route | None
 
-    def __init__(self, scope: Message, receive: Receive | None, limit: int) -> None:
+    def __init__(self, application: Application, scope: Message, receive: Receive | None, limit: int) -> None:
+        self.application = application
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -231,9 +233,9 @@ class Application:
     """The ASGI application over a table of routes.
 
     `authenticate` finds out who calls (it may look at `call.route`, and `await call.read()`); the application
-    then refuses those who lack the route's permission. `refuse` turns a refusal into an answer (pages differ
-    from the API). `observe` hears the method, route template, status and seconds of every answer. `origins`
-    are the web origins whose pages may call from a browser, `*` for all.
+    then refuses those who lack the route's permission. `refuse` turns a refusal into an answer where the
+    plain ProblemDetails will not do (None: they will). `observe` hears the method, route template, status and
+    seconds of every answer. `origins` are the web origins whose pages may call from a browser, `*` for all.
     """
 
     def __init__(
@@ -243,7 +245,7 @@ class Application:
         authenticate: Callable[[Call], Awaitable[Identity]] | None = None,
         on_start: Callable[[], Awaitable[None]] | None = None,
         on_stop: Callable[[], Awaitable[None]] | None = None,
-        refuse: Callable[[Call, CityError], Answer] | None = None,
+        refuse: Callable[[Call, CityError], Answer | None] | None = None,
         observe: Callable[[str, str, int, float], None] | None = None,
         max_body: int = 16 * 1024 * 1024,
         origins: Sequence[str] = (),
@@ -255,7 +257,7 @@ class Application:
         self._authenticate = authenticate or _everyone
         self._on_start = on_start
         self._on_stop = on_stop
-        self._refuse = refuse or refusal
+        self._refuse = refuse
         self._observe = observe
         self._max_body = max_body
         self._origins = frozenset(origins)
@@ -263,7 +265,7 @@ class Application:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request, or follow the server's lifespan."""
         if scope["type"] == "http":
-            await self._serve(Call(scope, receive, self._max_body), receive, send)
+            await self._serve(Call(self, scope, receive, self._max_body), receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -280,6 +282,7 @@ class Application:
         """Answer a request made inside this process, `path` with query. `identity` skips authentication."""
         raw, _, query = path.partition("?")
         call = Call(
+            self,
             {
                 "method": method,
                 "path": raw,
@@ -323,13 +326,16 @@ class Application:
                 await call.read()
             return await route.handle(call)
         except CityError as error:
-            return self._refuse(call, error)
+            return self._refused(call, error)
         except Gone:
             raise
         except Exception:
             # The edge of the process: whatever is wrong inside, the caller gets a number to ask us about.
             log.exception("request failed", extra={"request_id": call.request_id, "path": call.path})
-            return self._refuse(call, CityError(f"ask the operator about request {call.request_id}"))
+            return self._refused(call, CityError(f"ask the operator about request {call.request_id}"))
+
+    def _refused(self, call: Call, error: CityError) -> Answer:
+        return (self._refuse and self._refuse(call, error)) or refusal(call, error)
 
     def _find(self, call: Call) -> Route | None:
         """The route of the call, its parameters set; None when the call only asks which methods there are."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Operation, Route, Scope
 from autocity.broker import Caller, Contexts
+from autocity.errors import CityError
 from autocity.ld.context import CORE_URL, Context
 
 Media = Literal["application/json", "application/ld+json", "application/geo+json"]
@@ -139,17 +140,6 @@ def linked_context(header: str | None) -> str | None:
     return found[0] if found else None
 
 
-async def context_of(call: Call, contexts: Contexts) -> Context:
-    """The @context of a request without a body: from its `Link` header, else the core (6.3.5)."""
-    return await resolve(contexts, linked_context(call.headers.get("link")))
-
-
-async def resolve(contexts: Contexts, source: Any) -> Context:
-    """The compiled context of what a client said; no suspension when it is known already."""
-    known = contexts.known(source)
-    return known if known is not None else await contexts.resolve(source)
-
-
 # -- bodies (5.5.4, 6.3.5)
 
 
@@ -161,45 +151,6 @@ def decode(body: bytes) -> Any:
         raise errors.InvalidRequest(f"the body is not JSON: {fault}") from None
     except RecursionError:
         raise errors.InvalidRequest("the body is nested too deeply") from None
-
-
-async def read_body(call: Call, contexts: Contexts) -> tuple[dict[str, Any], Context]:
-    """The JSON object that a request brings, and its @context, which is taken out of it (6.3.5).
-
-    Raises `UnsupportedMediaType`, `InvalidRequest`, `BadRequestData`, `LdContextNotAvailable`.
-    """
-    media = content_type(call.headers.get("content-type"), call.method)
-    body = decode(call.body)
-    if not isinstance(body, dict):
-        raise errors.BadRequestData("the body must be a JSON object")
-    return body, await resolve(contexts, source_of(body, media, call.headers.get("link")))
-
-
-async def read_items(call: Call, contexts: Contexts) -> list[tuple[Any, Context | errors.CityError]]:
-    """The JSON array of a batch, each item with its @context or the refusal of it.
-
-    Raises `UnsupportedMediaType`, `InvalidRequest`, `BadRequestData`, and `LdContextNotAvailable` when the
-    one context of all is not to be had.
-    """
-    media = content_type(call.headers.get("content-type"), call.method)
-    link = call.headers.get("link")
-    items = decode(call.body)
-    if not isinstance(items, list) or not items:
-        raise errors.BadRequestData("the body must be a JSON array with at least one element")
-    if media is JSON and (shared := linked_context(link)) is not None:
-        await resolve(contexts, shared)
-    return [(item, await _item_context(item, media, link, contexts)) for item in items]
-
-
-async def _item_context(
-    item: Any, media: Media, link: str | None, contexts: Contexts
-) -> Context | errors.CityError:
-    if not isinstance(item, dict):
-        return errors.BadRequestData("each element must be a JSON object")
-    try:
-        return await resolve(contexts, source_of(item, media, link))
-    except errors.CityError as refusal:
-        return refusal
 
 
 def source_of(body: dict[str, Any], media: Media, link: str | None) -> Any:
@@ -524,23 +475,6 @@ _SHAPES = {JSON: Shape(JSON, False), LD: Shape(LD, True)}
 # -- answers
 
 
-def link_to(context: Context) -> tuple[str, str]:
-    """The `Link` header that names the @context of a plain JSON answer (6.3.6)."""
-    url = context.link or CORE_URL
-    return "Link", f'<{url}>; rel="{CONTEXT_RELATION}"; type="{LD}"'
-
-
-def shown(call: Call, body: bytes, shape: Shape, context: Context, status: int = 200) -> Answer:
-    """An answer with content: its @context in a `Link` header when it is not in the body (6.3.6)."""
-    headers: list[tuple[str, str]] = []
-    if not shape.embed:
-        headers.append(link_to(context))
-    prefer = call.headers.get("prefer")
-    if prefer is not None and preferred(prefer).version:
-        headers.append(("Preference-Applied", f"ngsi-ld={VERSION}"))
-    return Answer(status=status, body=body, media=shape.media, headers=headers)
-
-
 def created(path: str, id: str) -> Answer:
     """201 with the path of what was created (6.4.3.1)."""
     return Answer(status=201, headers=[("Location", f"{API}{path}/{quote(id, safe=_IN_SEGMENT)}")])
@@ -574,3 +508,81 @@ def _page_link(call: Call, media: Media, limit: int, offset: int, relation: str)
 # What may stand unescaped: clients compare locations and links as text, so ids stay readable.
 _IN_SEGMENT = "!$&'()*+=:@~"
 _IN_QUERY = "!$'()*:@~/?"
+
+
+class Desk:
+    """Where requests come in and answers go out: whatever of form needs the known @contexts."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+
+    async def context(self, call: Call) -> Context:
+        """The @context of a request without a body: from its `Link` header, else the core (6.3.5)."""
+        return await self._resolve(linked_context(call.headers.get("link")), call.tenant)
+
+    async def body(self, call: Call) -> tuple[dict[str, Any], Context]:
+        """The JSON object that a request brings, and its @context, which is taken out of it (6.3.5).
+
+        Raises `UnsupportedMediaType`, `InvalidRequest`, `BadRequestData`, `LdContextNotAvailable`.
+        """
+        media = content_type(call.headers.get("content-type"), call.method)
+        body = decode(call.body)
+        if not isinstance(body, dict):
+            raise errors.BadRequestData("the body must be a JSON object")
+        source = source_of(body, media, call.headers.get("link"))
+        return body, await self._resolve(source, call.tenant)
+
+    async def items(self, call: Call) -> list[tuple[Any, Context | CityError]]:
+        """The JSON array of a batch, each element with its @context or the refusal of it.
+
+        Raises `UnsupportedMediaType`, `InvalidRequest`, `BadRequestData`.
+        """
+        media = content_type(call.headers.get("content-type"), call.method)
+        items = decode(call.body)
+        if not isinstance(items, list) or not items:
+            raise errors.BadRequestData("the body must be a JSON array with at least one element")
+        link = call.headers.get("link")
+        return [(item, await self._item_context(item, media, link, call.tenant)) for item in items]
+
+    async def shown(
+        self, call: Call, body: bytes, shape: Shape, context: Context, status: int = 200
+    ) -> Answer:
+        """An answer with content: its @context in a `Link` header when it is not in the body (6.3.6)."""
+        headers: list[tuple[str, str]] = []
+        if not shape.embed:
+            url = context.link or await self._url(context, call.tenant)
+            headers.append(("Link", f'<{url}>; rel="{CONTEXT_RELATION}"; type="{LD}"'))
+        prefer = call.headers.get("prefer")
+        if prefer is not None and preferred(prefer).version:
+            headers.append(("Preference-Applied", f"ngsi-ld={VERSION}"))
+        return Answer(status=status, body=body, media=shape.media, headers=headers)
+
+    async def told(
+        self, call: Call, told: dict[str, Any] | list[dict[str, Any]], shape: Shape, context: Context
+    ) -> Answer:
+        """JSON objects as an answer, each with the @context when the media type asks for it."""
+        if shape.embed:
+            for each in told if isinstance(told, list) else (told,):
+                each["@context"] = context.echo
+        return await self.shown(call, msgspec.json.encode(told), shape, context)
+
+    async def _resolve(self, source: Any, tenant: str) -> Context:
+        # A context that is known costs no suspension.
+        known = self._contexts.known(source, tenant)
+        return known if known is not None else await self._contexts.resolve(source, tenant)
+
+    async def _item_context(
+        self, item: Any, media: Media, link: str | None, tenant: str
+    ) -> Context | CityError:
+        if not isinstance(item, dict):
+            return errors.BadRequestData("each element must be a JSON object")
+        try:
+            return await self._resolve(source_of(item, media, link), tenant)
+        except CityError as refusal:
+            return refusal
+
+    async def _url(self, context: Context, tenant: str) -> str:
+        """A URL for a context that has none of its own: the core, or a copy kept here (5.13.1)."""
+        if context.source is None:
+            return CORE_URL
+        return await self._contexts.host(context.source, tenant)

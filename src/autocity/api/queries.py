@@ -52,7 +52,7 @@ class Linked(NamedTuple):
 def form_of(values: Mapping[str, Any]) -> Form:
     """The representation asked for; `format` takes precedence over `options` (6.3.7)."""
     if "format" in values:
-        return FORMS[values["format"]]
+        return FORMS.get(values["format"], "normalized")
     return next((FORMS[word] for word in FORMS if word in values.get("options", ())), "normalized")
 
 
