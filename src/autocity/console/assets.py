@@ -1,4 +1,4 @@
-"""Static files of the console: read once, addressed by a digest of them all, cached for ever.
+"""Static files of the console: read once each, addressed by a digest of them all, cached for ever.
 
 Every file has a route of its own, so no request path ever meets the file system.
 """
@@ -47,6 +47,12 @@ def version() -> str:
     for name, asset in assets().items():
         digest.update(name.encode() + b"\0" + asset.file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+@cache
+def content(name: str) -> bytes:
+    """The bytes of a static file, read when it is first asked for."""
+    return assets()[name].file.read_bytes()
 
 
 def address(name: str) -> str:

@@ -2,13 +2,14 @@
 
 Catalogues are gettext `.po` files in `locale/`, compiled in memory when a language is first asked for,
 so that no compiled file can be older than its source. Refresh them after changing a text:
-`pybabel extract -F locale/babel.cfg -k _ -o console.pot . && pybabel update -i console.pot -D console -d locale`.
+`pybabel extract -F locale/babel.cfg -k _ -k say -o console.pot . && pybabel update -i console.pot -D console -d locale`.
 """
 
 from __future__ import annotations
 
 import gettext
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def catalogue(language: str) -> gettext.GNUTranslations:
     write_mo(compiled, messages)
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
+
+
+@cache
+def speech(language: str) -> Callable[..., str]:
+    """The function that says a text in a language, with its `%(name)s` places filled from keywords."""
+    translate = catalogue(language).gettext
+
+    def say(text: str, **places: object) -> str:
+        return translate(text) % places
+
+    return say
 
 
 def _by_preference(accept: str) -> list[str]:
