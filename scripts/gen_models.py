@@ -58,7 +58,7 @@ CHOSEN = {
     "TourismDestinations": "Event",
     "Transportation": (
         "BikeHireDockingStation CityWork CrowdFlowObserved EVChargingStation FleetVehicleStatus "
-        "RestrictedTrafficArea RoadAccident RoadSegment TrafficFlowObserved TrafficViolation Vehicle "
+        "RestrictedTrafficArea Road RoadAccident RoadSegment TrafficFlowObserved TrafficViolation Vehicle "
         "VehicleFault"
     ),
     "UrbanMobility": (
@@ -130,6 +130,10 @@ KNOWN_UNITS = {
     "Environment/so2": "GQ",
     "Environment/o3": "GQ",
     "Environment/co": "GP",
+    "Environment/flow": "MQS",
+    "Transportation/battery": "P1",
+    "Transportation/bearing": "DD",
+    "Transportation/powerConsumption": "KWT",
     "Environment/windSpeed": "MTS",
     "Environment/windDirection": "DD",
     "Weather/temperature": "CEL",
@@ -138,7 +142,6 @@ KNOWN_UNITS = {
     "Weather/windSpeed": "MTS",
     "Weather/windDirection": "DD",
     "Weather/atmosphericPressure": "A97",
-    "Weather/visibility": "MTR",
     "Streetlighting/powerRating": "WTT",
     "Streetlighting/powerConsumption": "WTT",
     "Energy/totalActivePower": "KWT",
@@ -172,7 +175,9 @@ def main() -> None:
     types: dict[str, dict[str, Any]] = {}
     for key in sorted(wanted):
         subject, name = key[0].removeprefix("dataModel."), key[1]
-        attributes = {row["property"]: facts(row) for row in top_level(by_type[key], about[key]["required"])}
+        attributes = {
+            row["property"]: facts(row) for row in top_level(by_type[key], about[key].get("required", ()))
+        }
         for fact in attributes.values():
             variants[fact["iri"]][json.dumps(fact, sort_keys=True)] += 1
         types[name] = {
@@ -180,7 +185,9 @@ def main() -> None:
             "iri": f"{ROOT}dataModel.{subject}/{name}",
             "version": about[key]["version"],
             "description": brief(about[key].get("description", "")),
-            "required": sorted(a for a in about[key]["required"] if a in attributes or a == "location"),
+            "required": sorted(
+                a for a in about[key].get("required", ()) if a in attributes or a == "location"
+            ),
             "attributes": attributes,
         }
     write(types, {iri: json.loads(counter.most_common(1)[0][0]) for iri, counter in variants.items()})

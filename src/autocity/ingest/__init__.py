@@ -1,1 +1,1 @@
-"""Outside data in, as entity fragments: mappings, files, protocols, and the simulated living layer of the demo city."""
+"""Outside data in, as entity fragments: mappings, files, protocols, and the demo city's simulated layer."""

@@ -3,12 +3,14 @@
 Data and the reading of data: no clock, no network, no other room of the platform.
 """
 
-from autocity.models.facts import documents, facts, normalized
+from autocity.models.facts import documents, facts, instance, normalized
 from autocity.models.validation import Fault, key_values, validate
 from autocity.models.vocabulary import (
     CITY_CONTEXT,
     NAMESPACE,
     AttributeModel,
+    Kind,
+    Language,
     TypeModel,
     UnknownType,
     catalogue,
@@ -24,6 +26,8 @@ __all__ = [
     "NAMESPACE",
     "AttributeModel",
     "Fault",
+    "Kind",
+    "Language",
     "TypeModel",
     "UnknownType",
     "catalogue",
@@ -32,6 +36,7 @@ __all__ = [
     "example",
     "facts",
     "get",
+    "instance",
     "key_values",
     "labels",
     "normalized",

@@ -317,8 +317,8 @@ def _own_type(name: str, facts: _OwnType, own: _Own) -> TypeModel:
         version=own.version,
         description=facts.description,
         required=tuple(facts.required),
-        attributes=MappingProxyType({n: _own_attribute(n) for n in names}),
-        labels=MappingProxyType({"en": facts.en, "zh": facts.zh}),
+        attributes={n: _own_attribute(n) for n in names},
+        labels={"en": facts.en, "zh": facts.zh},
     )
 
 
@@ -332,7 +332,7 @@ def _own_attribute(name: str) -> AttributeModel:
         schema=facts.schema,
         unit=facts.unit,
         description=facts.description,
-        labels=MappingProxyType({"en": facts.en, "zh": facts.zh}),
+        labels={"en": facts.en, "zh": facts.zh},
     )
 
 
@@ -350,8 +350,8 @@ def _published_type(
         version=facts.version,
         description=facts.description,
         required=tuple(facts.required),
-        attributes=MappingProxyType(attributes | provenance),
-        labels=MappingProxyType({"en": spell(name), "zh": words.get(name, spell(name))}),
+        attributes=attributes | provenance,
+        labels={"en": spell(name), "zh": words.get(name, spell(name))},
     )
 
 
