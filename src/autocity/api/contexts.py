@@ -62,7 +62,7 @@ class Hosting:
             route("POST", "/jsonldContexts", self.add, "write", TAG, accepts="Context", answers={201: ""}),
             route(
                 "GET", "/jsonldContexts", self.list_all, "read", TAG,
-                parameters=("details", "kind"), answers={200: "Contexts"},
+                parameters=("details", "kind"), answers={200: "ContextList"},
             ),
             route(
                 "GET", "/jsonldContexts/{id*}", self.serve, "public", TAG,

@@ -341,8 +341,7 @@ PARAMETERS: dict[str, Parameter] = {
         {"type": "string", "format": "duration"},
         data=True,
     ),
-    "ids": Parameter(_list, "Ids of the things asked for.", _LIST),
-    "types": Parameter(_list, "Entity types asked for.", _LIST),
+    "context": Parameter(_text, "URL of the @context, for clients that cannot send a Link header.", _TEXT),
     "after": Parameter(_between(0, 2**62), "Changes after this number.", {"type": "integer", "minimum": 0}),
     "dead": Parameter(_boolean, "Whether deliveries given up are meant.", _BOOLEAN),
 }
@@ -519,6 +518,10 @@ class Desk:
     async def context(self, call: Call) -> Context:
         """The @context of a request without a body: from its `Link` header, else the core (6.3.5)."""
         return await self._resolve(linked_context(call.headers.get("link")), call.tenant)
+
+    async def named(self, url: str, tenant: str) -> Context:
+        """The @context behind a URL. Raises `LdContextNotAvailable`, `BadRequestData`."""
+        return await self._resolve(url, tenant)
 
     async def body(self, call: Call) -> tuple[dict[str, Any], Context]:
         """The JSON object that a request brings, and its @context, which is taken out of it (6.3.5).

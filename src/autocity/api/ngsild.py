@@ -224,7 +224,7 @@ class Entities:
             route(
                 "GET", "/entities", self.query, "read", TAG,
                 parameters=QUERY, formats=FORMATS, options=(*FORMATS, "sysAttrs"), geojson=True,
-                answers={200: "Entities"}, example="type=Zone&limit=2",
+                answers={200: "EntityList"}, example="type=Zone&limit=2",
             ),
             route(
                 "DELETE", "/entities", self.purge, "write", TAG,
@@ -233,7 +233,7 @@ class Entities:
             route(
                 "GET", "/entities/{id}", self.retrieve, "read", TAG,
                 parameters=(*SHOW, "type", "local"), formats=FORMATS, options=(*FORMATS, "sysAttrs"),
-                geojson=True, answers={200: "Entity"},
+                geojson=True, answers={200: "Object"},
             ),
             route(
                 "PUT", "/entities/{id}", self.replace, "write", TAG,
@@ -272,7 +272,7 @@ class Entities:
             route(
                 "POST", "/entityOperations/query", self.query_by_post, "read", TAG,
                 parameters=(*PAGE, "local", "geometryProperty"), formats=FORMATS,
-                options=(*FORMATS, "sysAttrs"), geojson=True, accepts="Query", answers={200: "Entities"},
+                options=(*FORMATS, "sysAttrs"), geojson=True, accepts="Query", answers={200: "EntityList"},
             ),
         ]  # fmt: skip
 

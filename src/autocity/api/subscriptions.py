@@ -86,11 +86,11 @@ class Subscribing:
             route(
                 "GET", "/subscriptions", self.query, "read", TAG,
                 parameters=("limit", "offset", "count"), options=("sysAttrs",),
-                answers={200: "Subscriptions"},
+                answers={200: "SubscriptionList"},
             ),
             route(
                 "GET", "/subscriptions/{id}", self.retrieve, "read", TAG,
-                options=("sysAttrs",), answers={200: "Subscription"},
+                options=("sysAttrs",), answers={200: "Object"},
             ),
             route(
                 "PATCH", "/subscriptions/{id}", self.update, "subscribe", TAG,

@@ -230,13 +230,13 @@ class Evolution:
             route(
                 "GET", "/temporal/entities", self.query, "read", TAG,
                 parameters=(*QUERY, *SHOW, *WINDOW), formats=FORMATS, options=options,
-                answers={200: "EntityTemporals", 206: "EntityTemporals"},
+                answers={200: "EntityTemporalList", 206: "EntityTemporalList"},
                 example="type=ProductionRecord&timerel=after&timeAt=2020-01-01T00:00:00Z",
             ),
             route(
                 "GET", "/temporal/entities/{id}", self.retrieve, "read", TAG,
                 parameters=(*SHOW, *WINDOW, "local"), formats=FORMATS, options=options,
-                answers={200: "EntityTemporal", 206: "EntityTemporal"},
+                answers={200: "Object", 206: "Object"},
             ),
             route(
                 "DELETE", "/temporal/entities/{id}", self.delete, "write", TAG,
@@ -261,7 +261,7 @@ class Evolution:
             route(
                 "POST", "/temporal/entityOperations/query", self.query_by_post, "read", TAG,
                 parameters=("limit", "offset", "count", "local"), formats=FORMATS, options=options,
-                accepts="TemporalQuery", answers={200: "EntityTemporals", 206: "EntityTemporals"},
+                accepts="TemporalQuery", answers={200: "EntityTemporalList", 206: "EntityTemporalList"},
             ),
         ]  # fmt: skip
 
