@@ -382,6 +382,6 @@ def _user_view(user: Any) -> dict[str, Any]:
 
 
 def _time(instant: int) -> str:
-    from autocity.ld.temporal import timestamp
+    from autocity.ld.instants import timestamp
 
     return timestamp(instant)
