@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autocity.index.arrays import Floats, Ties, count, deviation, divide, highest, lowest, mean, ranks
+from autocity.index.arrays import Flags, Floats, Ties, count, deviation, divide, highest, lowest, mean, ranks
 from autocity.index.arrays import median as middle
 from autocity.index.arrays import quantile as share_of
 
@@ -81,16 +81,14 @@ def distance_to_reference(
     """1 for the reference unit (its position), 0 for the worst; above 1 for better ones unless `clip`."""
     z = x * direction
     anchor, worst = z[..., reference : reference + 1, :], lowest(z)
-    y = divide(z - worst, anchor - worst)
-    return np.where(clip, np.minimum(y, 1.0), y)
+    return _capped(divide(z - worst, anchor - worst), clip, beyond=(anchor == worst) & (z > anchor))
 
 
 def distance_to_target(x: Floats, direction: Number, *, target: Number = 1.0, clip: Number = False) -> Floats:
     """1 at the target, 0 for the worst unit; above 1 beyond the target unless `clip`."""
     z = x * direction
-    worst = lowest(z)
-    y = divide(z - worst, np.asarray(target) * direction - worst)
-    return np.where(clip, np.minimum(y, 1.0), y)
+    worst, goal = lowest(z), np.asarray(target) * direction
+    return _capped(divide(z - worst, goal - worst), clip, beyond=(goal == worst) & (z > goal))
 
 
 def fraction_of_best(x: Floats, direction: Number) -> Floats:
@@ -185,6 +183,10 @@ def _logged(n: Floats, log: Number) -> Floats:
         return n
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(log, np.log(np.where(n > 0, n, np.nan)), n)
+
+
+def _capped(y: Floats, clip: Number, beyond: Flags) -> Floats:
+    return np.where(np.logical_and(clip, (y > 1.0) | beyond), 1.0, y)
 
 
 def _level(y: Floats, x: Floats, neutral: float) -> Floats:
