@@ -538,11 +538,12 @@ class _Parser(_Reader):
         if token in ("true", "false"):
             return token == "true"
         if _NUMBER.fullmatch(token):
-            number: int | float = (
-                int(token) if token.lstrip("-").isdecimal() and len(token) < 300 else float(token)
-            )
-            if isfinite(number):
-                return number
+            whole = token.lstrip("-").isdecimal() and len(token) < 300
+            number: int | float = int(token) if whole else float(token)
+            if not isfinite(number):
+                self.at = begin
+                self.fail("this number is too large")
+            return number
         if not token or token == "null" or _NOT_IN_IRI.search(token):
             self.at = begin
             self.fail("this is no value; put text in quotes")
