@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from autocity.errors import BadRequestData
 from autocity.ld import values
@@ -44,10 +44,8 @@ LOCATION = NGSI_LD + "location"
 _GEO_ATTRIBUTES = frozenset(NGSI_LD + name for name in ("location", "observationSpace", "operationSpace"))
 _PROOF = NGSI_LD + "ngsildproof"
 
-_ENTITY_MEMBERS = frozenset(
-    ("id", "type", "scope", "expiresAt", "@id", "@type", "@context", "createdAt", "modifiedAt", "deletedAt")
-)
 _SYSTEM_MEMBERS = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))
+_IGNORED_MEMBERS = frozenset(("@context", "createdAt", "modifiedAt", "deletedAt"))
 _VALUE_MEMBERS = frozenset(VALUE_MEMBER.values())
 _KIND_OF_MEMBER: dict[str, Kind] = {
     member: cast("Kind", kind) for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"
@@ -56,9 +54,6 @@ _OUTPUT_MEMBERS = frozenset(f"previous{member[0].upper()}{member[1:]}" for membe
     "entity",
     "entityList",
 }
-_OWN_MEMBERS = frozenset(
-    ("datasetId", "observedAt", "unitCode", "objectType", "valueType", "expiresAt", "instanceId")
-)
 _WITH_UNITS = frozenset(("Property", "ListProperty"))
 _WITH_OBJECTS = frozenset(("Relationship", "ListRelationship"))
 _SCALARS = frozenset((str, int, float, bool))
@@ -104,17 +99,9 @@ def parse_fragment(
     Raises `errors.BadRequestData` naming every fault.
     """
     reader = _Reader(context, nulls=nulls, partial=partial, inside=partial, simplified=simplified)
-    faults: list[str] = []
-    body = _object(body, "an entity fragment")
-    id = _either(body, "id")
-    if id is not None and not _is_entity_id(id):
-        faults.append(f"id: {id!r:.100} is not a URI")
-    types = _collected(faults, "type", _types, body, context, required=False)
-    scopes = _collected(faults, "scope", _scopes, body, nulls=nulls)
-    expires_at = _collected(faults, "expiresAt", _expiry, body, nulls=nulls)
-    attributes = reader.attributes(body, _ENTITY_MEMBERS, faults)
+    members, attributes, faults = reader.read(body, "an entity fragment")
     _refuse(faults)
-    return Fragment(id=id, types=types, scopes=scopes, attributes=attributes, expires_at=expires_at)
+    return Fragment(attributes=attributes, **members)
 
 
 def parse_attribute(
@@ -144,23 +131,13 @@ def parse_attribute(
 
 
 def _whole(body: Any, reader: _Reader) -> Entity:
-    faults: list[str] = []
-    body = _object(body, "an entity")
-    id = _either(body, "id")
-    if not _is_entity_id(id):
-        faults.append("id is missing" if id is None else f"id: {id!r:.100} is not a URI")
-    types = _collected(faults, "type", _types, body, reader.context, required=True)
-    scopes = _collected(faults, "scope", _scopes, body, nulls=False) if "scope" in body else ()
-    expires_at = _collected(faults, "expiresAt", _expiry, body, nulls=False) if "expiresAt" in body else None
-    attributes = reader.attributes(body, _ENTITY_MEMBERS, faults)
+    members, attributes, faults = reader.read(body, "an entity")
+    if "id" not in members:
+        faults.append("id is missing")
+    if "types" not in members:
+        faults.append("type is missing")
     _refuse(faults)
-    return Entity(id=id, types=types, scopes=scopes, attributes=attributes, expires_at=expires_at)
-
-
-def _object(body: Any, what: str) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise BadRequestData(f"{what} must be a JSON object")
-    return body
+    return Entity(attributes=attributes, **members)
 
 
 def _refuse(faults: list[str]) -> None:
@@ -169,69 +146,6 @@ def _refuse(faults: list[str]) -> None:
     named = "; ".join(faults[:MAX_FAULTS])
     more = len(faults) - MAX_FAULTS
     raise BadRequestData(f"{named}; and {more} more" if more > 0 else named)
-
-
-def _collected(
-    faults: list[str], member: str, parse: Callable[..., Any], *arguments: Any, **options: Any
-) -> Any:
-    """What a parser of one member gives, or None with its fault noted."""
-    try:
-        return parse(*arguments, **options)
-    except BadRequestData as fault:
-        faults.append(f"{member}: {fault.detail}")
-        return None
-
-
-def _either(body: dict[str, Any], name: str) -> Any:
-    """The member `id` or `type`, also when spelled as the JSON-LD keyword (4.4)."""
-    value = body.get(name)
-    return body.get("@" + name) if value is None else value
-
-
-def _is_entity_id(id: Any) -> bool:
-    return values.is_uri(id) and id != NGSI_LD_NULL
-
-
-def _types(body: dict[str, Any], context: Context, *, required: bool) -> tuple[str, ...] | UnsetType:
-    names = _either(body, "type")
-    if type(names) is str:
-        return (context.type(names),)
-    if names is None and not required:
-        return UNSET
-    if type(names) is list and names and all(type(name) is str for name in names):
-        return tuple(dict.fromkeys(map(context.type, names)))
-    raise BadRequestData("must be the name of an entity type, or an array of names")
-
-
-def _scopes(body: dict[str, Any], *, nulls: bool) -> tuple[str, ...] | UnsetType | None:
-    scope = body.get("scope", UNSET)
-    if scope is UNSET:
-        return UNSET
-    scopes = scope if type(scope) is list else [scope]
-    if nulls and scopes == [NGSI_LD_NULL]:
-        return None
-    if all(map(values.is_scope, scopes)):
-        return tuple(dict.fromkeys(cast("list[str]", scopes)))
-    raise BadRequestData(
-        "must be a scope such as /Madrid/Gardens (letters, digits and _), or an array of scopes"
-    )
-
-
-def _expiry(body: dict[str, Any], *, nulls: bool) -> str | UnsetType | None:
-    text = body.get("expiresAt", UNSET)
-    if text is UNSET:
-        return UNSET
-    if nulls and text == NGSI_LD_NULL:
-        return None
-    return _date_time(text)
-
-
-def _date_time(text: Any) -> str:
-    if type(text) is dict and "@value" in text:
-        text = text["@value"]
-    if type(text) is not str:
-        raise BadRequestData("must be a DateTime such as 2026-11-22T08:30:00Z")
-    return values.date_time(text)
 
 
 class _Reader:
@@ -255,28 +169,36 @@ class _Reader:
         self.inside = inside
         self.simplified = simplified
 
-    def attributes(self, body: dict[str, Any], members: frozenset[str], faults: list[str]) -> Attributes:
-        """The attributes of an entity: whatever is not one of its `members`."""
+    def read(self, body: Any, what: str) -> tuple[dict[str, Any], Attributes, list[str]]:
+        """The members of an entity by field of the model, its attributes, and what is wrong with it."""
+        if not isinstance(body, dict):
+            raise BadRequestData(f"{what} must be a JSON object")
         attribute = self.context.attribute
-        found: Attributes = {}
+        members: dict[str, Any] = {}
+        attributes: Attributes = {}
+        faults: list[str] = []
         for name, raw in body.items():
-            if name in members:
-                continue
             try:
-                iri = attribute(name)
-                if iri in found:
-                    raise BadRequestData("is there twice, under two names")
-                found[iri] = self.instances(raw, iri, 0)
+                member = _ENTITY_MEMBERS.get(name)
+                if member is None:
+                    iri = attribute(name)
+                    if iri in attributes:
+                        raise BadRequestData("is there twice, under two names")
+                    attributes[iri] = self.instances(raw, iri, 0)
+                elif name not in _IGNORED_MEMBERS:
+                    field, read = member
+                    members[field] = read(raw, self)
             except BadRequestData as fault:
                 faults.append(f"{name:.100}: {fault.detail}")
-        return found
+        return members, attributes, faults
 
     def instances(self, raw: Any, iri: str, depth: int) -> tuple[Attribute, ...]:
         """All instances of one attribute, in whatever representation they came."""
-        if self.simplified:
-            found = self._simplified(raw)
-        elif type(raw) is dict:
+        found: tuple[Attribute, ...]
+        if type(raw) is dict and not self.simplified:
             found = (self.instance(raw, iri, depth),)
+        elif self.simplified:
+            found = self._simplified(raw)
         elif type(raw) is list and any(map(_is_instance, raw)):
             found = self.several(raw, iri, depth)
         else:
@@ -386,49 +308,45 @@ class _Reader:
         self, raw: dict[str, Any], kind: str, member: str, value: Any, iri: str, depth: int
     ) -> Attribute:
         """The attribute with everything that stands beside its value."""
-        dataset_id = observed_at = unit_code = None
-        extra: dict[str, Any] = {}
+        own: dict[str, Any] = {}
         sub: Attributes = {}
         for key, content in raw.items():
-            if key == member or key == "type" or key == "@type":
+            if key == member or key == "type" or key == "@type" or key in _SYSTEM_MEMBERS:
                 continue
             try:
-                if key == "observedAt":
-                    observed_at = self._plain(content, _date_time)
-                elif key == "unitCode":
-                    unit_code = self._plain(content, _unit_code, kind)
-                elif key == "datasetId":
-                    dataset_id = _dataset_id(content)
-                elif key in _SYSTEM_MEMBERS:
-                    continue
-                elif key in _EXTRAS:
-                    kept = self._plain(content, _EXTRAS[key], self.context, kind, iri)
-                    if kept is not None:
-                        extra[key] = kept
-                else:
+                read = _OWN_MEMBERS.get(key)
+                if read is None:
                     self._add_sub(sub, key, content, kind, depth)
+                elif content == NGSI_LD_NULL and self.nulls and key != "datasetId":
+                    # Null takes the member away; of a whole attribute, it says that there is none.
+                    if self.partial:
+                        own[key] = NGSI_LD_NULL
+                else:
+                    own[key] = read(content, self.context, kind, iri)
             except BadRequestData as fault:
                 raise BadRequestData(f"{key:.100}: {fault.detail}") from None
-        if iri == _PROOF and type(value) is not dict and value is not UNSET and value != NGSI_LD_NULL:
-            raise BadRequestData("value must be an object with the proof")
-        fields: dict[str, Any] = {
-            "kind": kind,
-            "value": value,
-            "dataset_id": dataset_id,
-            "observed_at": observed_at,
-            "unit_code": unit_code,
-            "sub": sub,
-            "extra": extra,
-        }
         if value is UNSET:
-            return Partial(**fields, typed="type" in raw or "@type" in raw)
-        return Attribute(**fields)
-
-    def _plain(self, content: Any, check: Callable[..., Any], *arguments: Any) -> Any:
-        """A member without instances of its own. Null takes it away, or says that it is not there."""
-        if content == NGSI_LD_NULL and self.nulls:
-            return NGSI_LD_NULL if self.partial else None
-        return check(content, *arguments)
+            return Partial(
+                kind=kind,  # type: ignore[arg-type]
+                value=value,
+                dataset_id=own.pop("datasetId", None),
+                observed_at=own.pop("observedAt", None),
+                unit_code=own.pop("unitCode", None),
+                sub=sub,
+                extra=own,
+                typed="type" in raw or "@type" in raw,
+            )
+        if iri == _PROOF and type(value) is not dict and value != NGSI_LD_NULL:
+            raise BadRequestData("value must be an object with the proof")
+        return Attribute(
+            kind=kind,  # type: ignore[arg-type]
+            value=value,
+            dataset_id=own.pop("datasetId", None),
+            observed_at=own.pop("observedAt", None),
+            unit_code=own.pop("unitCode", None),
+            sub=sub,
+            extra=own,
+        )
 
     def _add_sub(self, sub: Attributes, key: str, content: Any, kind: str, depth: int) -> None:
         if key in _VALUE_MEMBERS or key in _OUTPUT_MEMBERS:
@@ -472,7 +390,52 @@ def _check_kind(iri: str, instances: Iterable[Attribute]) -> None:
                 raise BadRequestData("must be a GeoProperty")
 
 
-def _dataset_id(content: Any) -> str | None:
+# Members of an entity that are no attributes.
+
+
+def _id(content: Any, _: _Reader) -> str:
+    if values.is_uri(content) and content != NGSI_LD_NULL:
+        return cast("str", content)
+    raise BadRequestData(f"{content!r:.100} is not a URI")
+
+
+def _types(content: Any, reader: _Reader) -> tuple[str, ...]:
+    if type(content) is str:
+        return (reader.context.type(content),)
+    if type(content) is list and content and all(type(name) is str for name in content):
+        return tuple(dict.fromkeys(map(reader.context.type, content)))
+    raise BadRequestData("must be the name of an entity type, or an array of names")
+
+
+def _scopes(content: Any, reader: _Reader) -> tuple[str, ...] | None:
+    scopes = content if type(content) is list else [content]
+    if reader.nulls and scopes == [NGSI_LD_NULL]:
+        return None
+    if all(map(values.is_scope, scopes)):
+        return tuple(dict.fromkeys(scopes))
+    raise BadRequestData(
+        "must be a scope such as /Madrid/Gardens (letters, digits, _), or an array of scopes"
+    )
+
+
+def _expiry(content: Any, reader: _Reader) -> str | None:
+    return None if reader.nulls and content == NGSI_LD_NULL else _date_time(content)
+
+
+_ENTITY_MEMBERS: dict[str, tuple[str, Callable[[Any, _Reader], Any]]] = {
+    "id": ("id", _id),
+    "@id": ("id", _id),
+    "type": ("types", _types),
+    "@type": ("types", _types),
+    "scope": ("scopes", _scopes),
+    "expiresAt": ("expires_at", _expiry),
+    **dict.fromkeys(_IGNORED_MEMBERS, ("", lambda *_: None)),
+}
+
+# Members of an attribute that are no attributes themselves: (content, context, kind, IRI of the attribute).
+
+
+def _dataset_id(content: Any, *_: Any) -> str | None:
     if content == "@none":
         return None
     if values.is_uri(content) and content != NGSI_LD_NULL:
@@ -480,7 +443,15 @@ def _dataset_id(content: Any) -> str | None:
     raise BadRequestData("must be a URI or @none")
 
 
-def _unit_code(content: Any, kind: str) -> str:
+def _date_time(content: Any, *_: Any) -> str:
+    if type(content) is dict and "@value" in content:
+        content = content["@value"]
+    if type(content) is not str:
+        raise BadRequestData("must be a DateTime such as 2026-11-22T08:30:00Z")
+    return values.date_time(content)
+
+
+def _unit_code(content: Any, context: Context, kind: str, iri: str) -> str:
     if kind not in _WITH_UNITS:
         raise BadRequestData(f"cannot be sent in a {kind}, which has no unit")
     if type(content) is str and content:
@@ -508,10 +479,6 @@ def _value_type(content: Any, context: Context, kind: str, iri: str) -> str:
     return context.expand(content)
 
 
-def _expires_at(content: Any, context: Context, kind: str, iri: str) -> str:
-    return _date_time(content)
-
-
 def _sealed_id(content: Any, context: Context, kind: str, iri: str) -> str:
     if iri == _PROOF and type(content) is str:
         return content
@@ -522,10 +489,13 @@ def _sealed_type(content: Any, context: Context, kind: str, iri: str) -> str:
     return context.expand(_sealed_id(content, context, kind, iri))
 
 
-_EXTRAS: dict[str, Callable[[Any, Context, str, str], Any]] = {
+_OWN_MEMBERS: dict[str, Callable[[Any, Context, str, str], Any]] = {
+    "datasetId": _dataset_id,
+    "observedAt": _date_time,
+    "unitCode": _unit_code,
     "objectType": _object_type,
     "valueType": _value_type,
-    "expiresAt": _expires_at,
+    "expiresAt": _date_time,
     "entityIdSealed": _sealed_id,
     "entityTypeSealed": _sealed_type,
 }
@@ -806,7 +776,9 @@ def _concise(attribute: Attribute, view: View, name: str) -> Any:
 def _reads_as_value(value: Any) -> bool:
     """Whether a bare value is read back as this value (4.5.2.3)."""
     if type(value) is dict:
-        return "type" not in value and _VALUE_MEMBERS.isdisjoint(value) and _OWN_MEMBERS.isdisjoint(value)
+        return (
+            "type" not in value and _VALUE_MEMBERS.isdisjoint(value) and _OWN_MEMBERS.keys().isdisjoint(value)
+        )
     return type(value) is not list or not any(map(_is_instance, value))
 
 

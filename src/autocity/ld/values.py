@@ -21,7 +21,7 @@ from autocity.model import NGSI_LD_NULL
 MAX_URI = 2_000
 MAX_NESTING = 64  # of objects and arrays within one value
 
-_ASCII_URI = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20\x7f-\U0010ffff<>"{}|\\^`]+""")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!#-;=?-\[\]_a-z~]+")  # no blank, no " < > { } | \\ ^ `
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|@none")
 
 # Letters and marks that show nothing: an identifier with one of them reads like another identifier.
@@ -34,9 +34,9 @@ def is_uri(value: Any) -> bool:
     if type(value) is not str or len(value) > MAX_URI:
         return False
     if value.isascii():
-        return _ASCII_URI.fullmatch(value) is not None
+        return _URI.fullmatch(value) is not None
     visible = "".join(["x" if char > "\x7f" and _is_visible(char) else char for char in value])
-    return _ASCII_URI.fullmatch(visible) is not None
+    return _URI.fullmatch(visible) is not None
 
 
 def _is_visible(char: str) -> bool:
