@@ -22,11 +22,20 @@ from autocity.api.negotiate import (
     shape,
     uri,
 )
-from autocity.api.queries import form_of, from_body, query_of, types_of, view_of
-from autocity.broker import Broker
+from autocity.api.queries import Linked, form_of, from_body, linked_of, query_of, types_of, view_of
+from autocity.broker import Broker, links
 from autocity.ld import document
 from autocity.ld.context import Context
-from autocity.ld.entity import parse_attribute, parse_entity, parse_fragment
+from autocity.ld.entity import (
+    View,
+    parse_attribute,
+    parse_entity,
+    parse_fragment,
+    render,
+    render_feature,
+    render_features,
+    without_context,
+)
 from autocity.ld.instants import instant
 from autocity.ld.merge import Outcome
 
@@ -177,12 +186,16 @@ class Entities:
         values, form = arguments(call), shape(call)
         context = await self._desk.context(call)
         view = view_of(values, context, form)
-        types = types_of(values, context)
-        stored = await self._broker.retrieve_entity(caller(call), uri(call, "id"), types)
+        stored = await self._broker.retrieve_entity(caller(call), uri(call, "id"), types_of(values, context))
         if view.attributes and not view.attributes & document.load(stored.document).attributes.keys():
             raise errors.ResourceNotFound(f"entity {stored.id} has none of the attributes asked for")
-        render = document.render_feature if form.media is GEO else document.render
-        return await self._desk.shown(call, render(stored.document, view), form, context)
+        linked = linked_of(values)
+        if linked.how != "@none":
+            body = await self._with_linked(call, [stored.document], view, linked, single=True)
+        else:
+            splice = document.render_feature if form.media is GEO else document.render
+            body = splice(stored.document, view)
+        return await self._desk.shown(call, body, form, context)
 
     async def query(self, call: Call) -> Answer:
         """Query entities (5.7.2, 6.4.3.2)."""
@@ -204,8 +217,13 @@ class Entities:
         asked = query if query.count else msgspec.structs.replace(query, limit=limit + 1)
         page = await self._broker.query_entities(caller(call), asked)
         documents = [stored.document for stored in page.entities[:limit]]
-        render = document.render_features if form.media is GEO else document.render_all
-        answer = await self._desk.shown(call, render(documents, view), form, context)
+        linked = linked_of(values)
+        if linked.how != "@none":
+            body = await self._with_linked(call, documents, view, linked)
+        else:
+            splice = document.render_features if form.media is GEO else document.render_all
+            body = splice(documents, view)
+        answer = await self._desk.shown(call, body, form, context)
         if page.total is not None:
             answer.headers.append(("NGSILD-Results-Count", str(page.total)))
             more = query.offset + len(documents) < page.total
@@ -214,6 +232,26 @@ class Entities:
         if limit:
             answer.headers += page_links(call, form.media, limit, query.offset, more)
         return answer
+
+    async def _with_linked(
+        self, call: Call, documents: Sequence[bytes], view: View, linked: Linked, *, single: bool = False
+    ) -> bytes:
+        """The entities with those that they lead to, inside or beside (4.5.23)."""
+        entities = [document.load(each) for each in documents]
+        found = await self._broker.linked_entities(caller(call), entities, linked.level)
+        found = {id: each for id, each in found.items() if id not in linked.contained_by}
+        if linked.how == "flat":
+            shown = links.beside(entities, found, linked.level, view)
+        else:
+            shown = [(links.inline(each, found, linked.level), view) for each in entities]
+        geojson = shape(call).media is GEO
+        if single and linked.how != "flat":
+            return encode(render_feature(*shown[0]) if geojson else render(*shown[0]))
+        if not geojson:
+            return encode([render(*each) for each in shown])
+        collection = render_features([], view)
+        collection["features"] = [render_feature(each, without_context(how)) for each, how in shown]
+        return encode(collection)
 
     # -- the table
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from autocity import errors
 from autocity.api.negotiate import DEFAULT_LIMIT, GEO, Shape, is_uri
 from autocity.ld.context import Context
-from autocity.ld.entity import Form, Projection, View, parse_projection
+from autocity.ld.entity import LOCATION, Form, Projection, View, parse_projection
 from autocity.ld.geo import parse_geo
 from autocity.ld.query import (
     And,
@@ -78,8 +78,8 @@ def view_of(values: Mapping[str, Any], context: Context, shape: Shape) -> View:
         omit=omit,
         dataset_ids=frozenset(values.get("datasetId", ())),
         lang=values.get("lang"),
+        geometry_property=LOCATION if geometry is None else context.expand(geometry),
         embed=shape.embed,
-        **({"geometry_property": context.expand(geometry)} if geometry is not None else {}),
     )
 
 
