@@ -45,7 +45,6 @@ _GEO_ATTRIBUTES = frozenset(NGSI_LD + name for name in ("location", "observation
 _PROOF = NGSI_LD + "ngsildproof"
 
 _SYSTEM_MEMBERS = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))
-_IGNORED_MEMBERS = frozenset(("@context", "createdAt", "modifiedAt", "deletedAt"))
 _VALUE_MEMBERS = frozenset(VALUE_MEMBER.values())
 _KIND_OF_MEMBER: dict[str, Kind] = {
     member: cast("Kind", kind) for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"
@@ -179,14 +178,13 @@ class _Reader:
         faults: list[str] = []
         for name, raw in body.items():
             try:
-                member = _ENTITY_MEMBERS.get(name)
-                if member is None:
+                if name not in _NOT_ATTRIBUTES:
                     iri = attribute(name)
                     if iri in attributes:
                         raise BadRequestData("is there twice, under two names")
                     attributes[iri] = self.instances(raw, iri, 0)
-                elif name not in _IGNORED_MEMBERS:
-                    field, read = member
+                elif name in _ENTITY_MEMBERS:
+                    field, read = _ENTITY_MEMBERS[name]
                     members[field] = read(raw, self)
             except BadRequestData as fault:
                 faults.append(f"{name:.100}: {fault.detail}")
@@ -429,8 +427,8 @@ _ENTITY_MEMBERS: dict[str, tuple[str, Callable[[Any, _Reader], Any]]] = {
     "@type": ("types", _types),
     "scope": ("scopes", _scopes),
     "expiresAt": ("expires_at", _expiry),
-    **dict.fromkeys(_IGNORED_MEMBERS, ("", lambda *_: None)),
 }
+_NOT_ATTRIBUTES = _ENTITY_MEMBERS.keys() | {"@context", "createdAt", "modifiedAt", "deletedAt"}
 
 # Members of an attribute that are no attributes themselves: (content, context, kind, IRI of the attribute).
 
