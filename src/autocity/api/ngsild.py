@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -38,8 +39,6 @@ from autocity.ld.entity import (
 )
 from autocity.ld.instants import instant
 from autocity.ld.merge import Outcome
-
-Parsed = TypeVar("Parsed")
 
 encode = msgspec.json.encode
 
