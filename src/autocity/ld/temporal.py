@@ -8,7 +8,7 @@ from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from math import sqrt
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -27,9 +27,9 @@ class Window(Struct, frozen=True):
 
     `before`: strictly before `at`; `after`: at `at` or later; `between`: from `at` to `end`, the start
     included, the end not (4.11). Instances without the time asked for are never in a window with a
-    `relation`. `last_n` keeps the newest n instances of each attribute. `limit` bounds how many
-    instances of each attribute are read at once: the newest when `last_n` is given, else the oldest
-    (6.3.10)."""
+    `relation`, nor in one that asks for `deletedAt`. `last_n` keeps the newest n instances of each
+    attribute. `limit` bounds how many instances of each attribute are read at once: the newest when
+    `last_n` is given, else the oldest (6.3.10)."""
 
     relation: Relation | None = None
     at: Instant = 0
@@ -180,7 +180,7 @@ def within(window: Window) -> Callable[[Instant | None], bool]:
     """Whether a time fits the window's relation, as a function of it."""
     at, end = window.at, window.end
     if window.relation is None:
-        return lambda time: True
+        return lambda time: time is not None or window.property != "deletedAt"
     if window.relation == "before":
         return lambda time: time is not None and time < at
     if window.relation == "after":
@@ -205,8 +205,8 @@ def select(instances: Iterable[Attribute], window: Window) -> tuple[tuple[Attrib
     if window.last_n is not None:
         kept = kept[-window.last_n :]
     cut = window.limit is not None and len(kept) > window.limit
-    if cut:
-        kept = kept[-window.limit :] if window.last_n is not None else kept[: window.limit]  # type: ignore[operator]
+    if window.limit is not None and cut:
+        kept = kept[-window.limit :] if window.last_n is not None else kept[: window.limit]
     return tuple(instance for _, instance in kept), cut
 
 
@@ -282,13 +282,16 @@ def parse_methods(given: str | Iterable[str]) -> tuple[Method, ...]:
     return tuple(dict.fromkeys(msgspec.convert(names, tuple[Method, ...])))
 
 
+Key = TypeVar("Key")
+
+
 def aggregate(
-    attributes: Mapping[str, Sequence[Attribute]],
+    series: Mapping[Key, Sequence[Attribute]],
     methods: Sequence[Method],
     period: Duration,
     window: Window,
-) -> dict[str, dict[Method, list[list[Any]]]]:
-    """Per attribute and method, `[value, start, end]` of every period that holds instances (4.5.19.1).
+) -> dict[Key, dict[Method, list[list[Any]]]]:
+    """Per series and method, `[value, start, end]` of every period that holds instances (4.5.19.1).
 
     Periods count from the start of the window, or from the oldest instance of the entity when the
     window has none; a zero period is the whole range. A method that a value's data type does not
@@ -300,7 +303,7 @@ def aggregate(
             for instance in instances
             if (time := time_of(instance, window.property)) is not None and instance.value != NGSI_LD_NULL
         ]
-        for name, instances in attributes.items()
+        for name, instances in series.items()
     }
     times = [time for pairs in timed.values() for time, _ in pairs]
     if not times:
