@@ -18,7 +18,7 @@ from autocity.console.page import Reader, speech
 from autocity.errors import CityError
 from autocity.models import CITY_CONTEXT
 
-PAGE = 50
+PAGE = 25
 """Rows on one page of the explorer."""
 
 POINTS = 2000
@@ -336,8 +336,9 @@ def _place(found: Document, who: Reader) -> dict[str, Any] | None:
     geometry = _value(location[0] if isinstance(location, list) else location)
     if not isinstance(geometry, dict) or "coordinates" not in geometry:
         return None
+    say = speech(who)
     name = _title({"id": found["id"], "name": _value(found.get("name"))}, who.language)
-    return {"geometry": geometry, "label": speech(who)("Place of %(name)s", name=name), "context": CITY_CONTEXT}
+    return {"geometry": geometry, "label": say("Place of %(name)s", name=name), "context": CITY_CONTEXT}
 
 
 def _curl(call: Call, id: str) -> str:

@@ -16,7 +16,7 @@ from autocity.console.page import Reader, speech
 from autocity.errors import CityError
 from autocity.models import CITY_CONTEXT
 
-Tone = Literal["good", "fair", "poor", "calm", "off", "lamp", "water", "bus", "plug"]
+Tone = Literal["good", "fair", "poor", "calm", "off", "green", "heat", "energy", "lamp", "water", "bus", "plug"]
 
 
 class Step(Struct, frozen=True):
@@ -53,51 +53,76 @@ def _(text: str) -> str:
 LAYERS: tuple[Layer, ...] = (
     Layer(
         key="zones", type="Zone", label=_("Zones and towns"), shape="area", tone="calm", live=False,
-        look=("area", "industrialOutput", "statisticalCode"),
+        look=("zoneKind", "surfaceArea", "statisticalCode"),
+    ),
+    Layer(
+        key="green", type="GreenSpace", label=_("Parks and green space"), shape="area", tone="green", live=False,
+        look=("greenKind", "greenArea"),
     ),
     Layer(
         key="river", type="RiverReach", label=_("River reaches"), shape="line", tone="water", live=False,
-        look=("length", "width"),
+        look=("reachLength", "waterClass"),
     ),
     Layer(
         key="traffic", type="TrafficFlowObserved", label=_("Traffic flow"), shape="line", tone="good", size=3,
         measure="averageVehicleSpeed",
         steps=(
-            Step(20, "poor", _("under 20 km/h")), Step(35, "fair", _("20–35 km/h")), Step(None, "good", _("35 km/h and more")),
+            Step(20, "poor", _("under 20 km/h")), Step(35, "fair", _("20–35 km/h")),
+            Step(None, "good", _("35 km/h and more")),
         ),
         look=("averageVehicleSpeed", "intensity", "occupancy", "congested"),
     ),
     Layer(
-        key="air", type="AirQualityObserved", label=_("Air quality"), shape="point", tone="good", size=8,
-        measure="airQualityIndex",
-        steps=(Step(51, "good", _("good")), Step(101, "fair", _("moderate")), Step(None, "poor", _("unhealthy"))),
-        look=("airQualityIndex", "pm25", "pm10", "no2", "o3", "temperature"),
+        key="heating", type="DistrictHeating", label=_("District heating"), shape="point", tone="heat", size=5,
+        shown=False, look=("supplyTemperature", "returnTemperature", "heatPower", "heatFlow", "heatedArea"),
+    ),
+    Layer(
+        key="energy", type="ThreePhaseAcMeasurement", label=_("Electricity meters"), shape="point", tone="energy",
+        size=5, shown=False, look=("totalActivePower", "totalActiveEnergyImport", "totalPowerFactor", "frequency"),
+    ),
+    Layer(
+        key="air", type="AirQualityObserved", label=_("Air quality, PM2.5"), shape="point", tone="good", size=8,
+        measure="pm25",
+        # The steps of China's index for the daily mean (HJ 633): 35 and 75 micrograms.
+        steps=(
+            Step(35, "good", _("to 35 µg/m³")), Step(75, "fair", _("to 75 µg/m³")),
+            Step(None, "poor", _("above")),
+        ),
+        look=("pm25", "pm10", "no2", "so2", "o3", "co"),
     ),
     Layer(
         key="water", type="WaterObserved", label=_("River gauges"), shape="point", tone="water", size=6,
-        look=("height", "flow", "temperature"),
+        look=("waterLevel", "flow"),
     ),
     Layer(
         key="chargers", type="EVChargingStation", label=_("EV charging"), shape="point", tone="plug", size=6,
         measure="availableCapacity",
         steps=(Step(1, "off", _("full")), Step(None, "plug", _("free places"))),
-        look=("availableCapacity", "capacity", "chargingPower", "status"),
+        look=("availableCapacity", "capacity", "powerConsumption", "status"),
     ),
     Layer(
-        key="buses", type="Vehicle", label=_("Buses"), shape="point", tone="bus", size=6,
-        look=("speed", "bearing", "vehicleType"),
+        key="signals", type="TrafficSignal", label=_("Traffic signals"), shape="point", tone="off", size=5,
+        shown=False, measure="signalState",
+        states={"mainGreen": "good", "crossGreen": "poor", "mainYellow": "fair", "crossYellow": "fair"},
+        look=("signalState", "signalPlan", "cycleTime"),
     ),
     Layer(
         key="lights", type="Streetlight", label=_("Street lights"), shape="point", tone="lamp", size=3,
         measure="powerState", states={"on": "lamp", "low": "lamp", "off": "off"},
-        look=("powerState", "illuminanceLevel", "status"),
+        look=("powerState", "powerRating", "status"),
+    ),
+    Layer(
+        key="buses", type="Vehicle", label=_("Buses"), shape="point", tone="bus", size=6,
+        measure="serviceStatus", states={"parked": "off"},
+        look=("speed", "serviceStatus", "heading"),
     ),
 )  # fmt: skip
 """The layers of the map, from the ground up."""
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """One key figure: a value with unit and a note in a tone that words repeat."""
+    """One key figure: a value with unit and a note in a tone that words repeat. `synthetic` says that it
+    is made from simulated values."""
 
     label: str
     value: str
@@ -105,6 +130,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     note: str = ""
     tone: str = ""
     type: str = ""
+    synthetic: bool = False
 
 
 async def overview(city: City, who: Reader, call: Call) -> Answer:
@@ -153,7 +179,14 @@ async def desk(who: Reader, city: City) -> dict[str, Any]:
             "noMap": say("This browser cannot draw the map. The table shows the same data."),
             "states": {
                 "on": say("on"), "off": say("off"), "low": say("dimmed"), "ok": say("working"),
-                "working": say("working"), "outOfService": say("out of service"), "bus": say("bus"),
+                "working": say("working"), "outOfService": say("out of service"), "full": say("full"),
+                "almostFull": say("almost full"), "defectiveLamp": say("defective lamp"), "bus": say("bus"),
+                "onRoute": say("on its route"), "parked": say("parked"), "fixed": say("fixed"),
+                "mainGreen": say("main road green"), "mainYellow": say("main road yellow"),
+                "crossGreen": say("side road green"), "crossYellow": say("side road yellow"),
+                "allRed": say("all red"), "park": say("park"), "square": say("square"),
+                "riverside": say("riverside green"), "developmentZone": say("development zone"),
+                "industrialConcentrationZone": say("industrial concentration zone"), "town": say("town"),
             },
         },
     }  # fmt: skip
@@ -166,7 +199,8 @@ async def figures(city: City, who: Reader) -> list[Figure]:
     for (type, make), values in zip(FIGURES.items(), answers, strict=True):
         figure = make(values, who) if values else None
         if figure is not None:
-            found.append(msgspec.structs.replace(figure, type=type))
+            made_up = any(one.get("synthetic") is True for one in values)
+            found.append(msgspec.structs.replace(figure, type=type, synthetic=made_up))
     return found
 
 
@@ -209,18 +243,39 @@ def roads(found: list[Document], who: Reader) -> Figure | None:
 
 
 def air(found: list[Document], who: Reader) -> Figure | None:
-    index = numbers(found, "airQualityIndex")
-    fine = numbers(found, "pm25")
-    if not index and not fine:
+    dust = numbers(found, "pm25")
+    if not dust:
         return None
     say = speech(who)
-    if index:
-        worst = max(index)
-        tone = "good" if worst < 51 else "fair" if worst < 101 else "poor"
-        words = {"good": say("good"), "fair": say("moderate"), "poor": say("unhealthy")}[tone]
-        note = say("%(words)s · highest %(worst)s", words=words, worst=show.number(worst, who.language, 0))
-        return Figure(label=say("Air quality index"), value=show.number(mean(index), who.language, 0), note=note, tone=tone)
-    return Figure(label=say("Fine dust PM2.5"), value=show.number(mean(fine), who.language, 0), unit="µg/m³")
+    worst = max(dust)
+    tone = "good" if worst < 35 else "fair" if worst < 75 else "poor"
+    words = {"good": say("clean"), "fair": say("moderate"), "poor": say("polluted")}[tone]
+    return Figure(
+        label=say("Fine dust PM2.5"), value=show.number(mean(dust), who.language, 0), unit="µg/m³", tone=tone,
+        note=say("%(words)s · highest %(worst)s", words=words, worst=show.number(worst, who.language, 0)),
+    )  # fmt: skip
+
+
+def electricity(found: list[Document], who: Reader) -> Figure | None:
+    power = numbers(found, "totalActivePower")
+    if not power:
+        return None
+    say = speech(who)
+    return Figure(
+        label=say("Electric load"), value=show.number(sum(power) / 1000, who.language, 1), unit="MW",
+        note=say("%(count)s feeders", count=len(power)),
+    )  # fmt: skip
+
+
+def heating(found: list[Document], who: Reader) -> Figure | None:
+    heat, supply = numbers(found, "heatPower"), numbers(found, "supplyTemperature")
+    if not heat or not supply:
+        return None
+    say = speech(who)
+    return Figure(
+        label=say("District heating"), value=show.number(sum(heat), who.language, 1), unit="MW",
+        note=say("Supply %(degrees)s °C", degrees=show.number(mean(supply), who.language, 0)),
+    )  # fmt: skip
 
 
 def charging(found: list[Document], who: Reader) -> Figure | None:
@@ -238,30 +293,23 @@ def charging(found: list[Document], who: Reader) -> Figure | None:
 
 def buses(found: list[Document], who: Reader) -> Figure | None:
     say = speech(who)
-    moving = sum(speed > 1 for speed in numbers(found, "speed"))
+    serving = sum(one.get("serviceStatus", "onRoute") == "onRoute" for one in found)
+    speeds = [speed for speed in numbers(found, "speed") if speed > 1]
     return Figure(
-        label=say("Buses under way"), value=show.number(moving, who.language),
+        label=say("Buses under way"), value=show.number(serving, who.language),
         unit=say("of %(all)s", all=show.number(len(found), who.language)),
+        note=say("%(count)s moving now", count=len(speeds)),
     )  # fmt: skip
 
 
 def lights(found: list[Document], who: Reader) -> Figure | None:
     say = speech(who)
-    lit = sum(one.get("powerState") in ("on", "low") for one in found)
+    states = [one.get("powerState") for one in found]
+    broken = sum(one.get("status", "ok") != "ok" for one in found)
     return Figure(
-        label=say("Street lights on"), value=show.number(lit, who.language),
+        label=say("Street lights on"), value=show.number(states.count("on") + states.count("low"), who.language),
         unit=say("of %(all)s", all=show.number(len(found), who.language)),
-    )  # fmt: skip
-
-
-def river(found: list[Document], who: Reader) -> Figure | None:
-    heights = numbers(found, "height")
-    if not heights:
-        return None
-    say = speech(who)
-    return Figure(
-        label=say("River level, highest gauge"), value=show.number(max(heights), who.language, 2), unit="m",
-        note=say("%(count)s gauges", count=len(heights)),
+        note=say("%(count)s dimmed · %(broken)s defective", count=states.count("low"), broken=broken),
     )  # fmt: skip
 
 
@@ -269,10 +317,11 @@ FIGURES: dict[str, Callable[[list[Document], Reader], Figure | None]] = {
     "WeatherObserved": outdoors,
     "TrafficFlowObserved": roads,
     "AirQualityObserved": air,
+    "ThreePhaseAcMeasurement": electricity,
+    "DistrictHeating": heating,
     "EVChargingStation": charging,
     "Vehicle": buses,
     "Streetlight": lights,
-    "WaterObserved": river,
 }
 """Entity type to the figure that is made from its simplified entities, in the order of the strip."""
 

@@ -16,11 +16,29 @@ async function ask(path, accept, context) {
   return answer.json();
 }
 
-/** Entities of one type as GeoJSON features with simplified properties. */
+/** The content of a normalized attribute (of the first, when there are several instances). */
+function content(attribute) {
+  const one = Array.isArray(attribute) ? attribute[0] : attribute;
+  if (one === null || typeof one !== "object" || typeof one.type !== "string") return one;
+  const member = ["value", "object", "languageMap", "vocab", "json", "valueList", "objectList"].find((name) => name in one);
+  return member ? one[member] : one;
+}
+
+/**
+ * Entities of one type as GeoJSON features with simplified properties. An entity counts as synthetic when it
+ * says so itself, or its location does.
+ */
 export async function features(type, context) {
-  const query = new URLSearchParams({ type, limit: "1000", options: "keyValues" });
+  const query = new URLSearchParams({ type, limit: "1000" });
   const found = await ask(`/ngsi-ld/v1/entities?${query}`, "application/geo+json", context);
-  return found.features.filter((feature) => feature.geometry);
+  return found.features
+    .filter((feature) => feature.geometry)
+    .map((feature) => {
+      const { location, ...rest } = feature.properties;
+      const properties = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, content(value)]));
+      properties.synthetic = properties.synthetic === true || content(location?.synthetic) === true;
+      return { ...feature, properties };
+    });
 }
 
 /** One entity, normalized. */

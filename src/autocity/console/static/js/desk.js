@@ -20,14 +20,14 @@ function switchTheme(event) {
 }
 
 async function copy(button) {
-  const text = button.parentElement.querySelector("pre").textContent;
+  const code = button.closest(".code").querySelector("pre");
   const label = button.querySelector("span");
   const before = label.textContent;
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(code.textContent);
     label.textContent = "✓";
   } catch {
-    getSelection().selectAllChildren(button.parentElement.querySelector("pre"));
+    getSelection().selectAllChildren(code);
   }
   setTimeout(() => (label.textContent = before), 1600);
 }

@@ -33,11 +33,13 @@ export async function makeMap(container, bounds, label, options = {}) {
   return map;
 }
 
+const TONES = ["good", "fair", "poor", "calm", "off", "green", "heat", "energy", "lamp", "water", "bus", "plug"];
+
 /** The colour of a feature: the resolved colour of the tone in its `tone` property. */
 export const colour = (palette) => [
   "match",
   ["get", "tone"],
-  ...["good", "fair", "poor", "calm", "off", "lamp", "water", "bus", "plug"].flatMap((name) => [name, palette[name]]),
+  ...TONES.flatMap((name) => [name, palette[name]]),
   palette.calm,
 ];
 
@@ -56,11 +58,14 @@ export function styleLayers(key, { size, tone }, palette) {
   return [
     {
       id: `${key}-area`, source, type: "fill", filter: AREA,
-      paint: { "fill-color": palette.zone, "fill-opacity": 0.85 },
+      paint: { "fill-color": tone === "green" ? palette.park : palette.zone, "fill-opacity": 0.85 },
     },
     {
       id: `${key}-border`, source, type: "line", filter: AREA,
-      paint: { "line-color": palette["line-strong"], "line-width": 1, "line-dasharray": [4, 3] },
+      paint: {
+        "line-color": palette["line-strong"], "line-width": 1, "line-dasharray": [4, 3],
+        "line-opacity": tone === "green" ? 0 : 1,
+      },
     },
     {
       id: `${key}-edge`, source, type: "line", filter: LINE,

@@ -11,6 +11,7 @@ const $ = (id) => document.getElementById(id);
 const look = (part) => document.querySelector(`[data-look="${part}"]`);
 const CITY = [[125.05, 43.72], [125.42, 43.94]];
 const REFRESH = 2500;
+const narrow = matchMedia("(max-width: 48rem)").matches;
 
 let map = null;
 let chosen = null;
@@ -103,13 +104,15 @@ function tell(changes) {
     line.className = "change fresh";
     const link = document.createElement("a");
     link.href = `/entities/${encodeURIComponent(id)}`;
-    link.textContent = title(layer.features.get(id).properties, id);
+    const { properties } = layer.features.get(id);
+    link.textContent = title(properties, id);
     const figure = document.createElement("span");
     figure.className = "value";
     figure.textContent = written(layer, name, value);
     const what = document.createElement("span");
     what.className = "what";
-    what.textContent = label(layer, name);
+    what.textContent = `${label(layer, name)} `;
+    if (properties.synthetic) what.append($("made").content.cloneNode(true));
     const time = document.createElement("time");
     time.dateTime = now;
     time.dataset.age = "";
@@ -158,7 +161,7 @@ function showChosen() {
   look("type").textContent = layer.label;
   look("title").textContent = title(properties, id);
   look("link").href = `/entities/${encodeURIComponent(id)}`;
-  look("synthetic").hidden = properties.synthetic !== true;
+  look("synthetic").hidden = !properties.synthetic;
   const list = look("values");
   for (const name of layer.look) {
     if (!(name in properties)) continue;
@@ -212,7 +215,7 @@ function drawTable() {
         .slice(0, 4)
         .map((key) => `${label(layer, key)} ${written(layer, key, properties[key])}`)
         .join(" · ");
-      if (properties.synthetic === true) {
+      if (properties.synthetic) {
         origin.append(look("synthetic").firstElementChild.cloneNode(true));
       }
       row.append(kind, name, values, origin);
@@ -323,9 +326,12 @@ async function start() {
   }
   await Promise.allSettled(layers.map(load));
   fillFinder();
+  $("marked").hidden = !layers.some((layer) => [...layer.features.values()].some((one) => one.properties.synthetic));
   const all = layers.filter(({ on }) => on).flatMap((layer) => [...layer.features.values()]);
   try {
-    map = await makeMap($("map"), boundsOf(all) ?? CITY, $("stage").getAttribute("aria-label"));
+    map = await makeMap($("map"), boundsOf(all) ?? CITY, $("stage").getAttribute("aria-label"), {
+      fitBoundsOptions: { padding: narrow ? 24 : { top: 32, bottom: 32, left: 312, right: 48 } },
+    });
     paint();
     map.on("click", ({ point }) => {
       const hit = under(point);
@@ -359,7 +365,7 @@ $("pause").addEventListener("click", ({ currentTarget: button }) => {
   button.querySelector("span").textContent = paused ? words.resume : words.pause;
   state("on");
 });
-if (matchMedia("(max-width: 48rem)").matches) $("legend").open = false;
+if (narrow) $("legend").open = false;
 
 await start();
 listen(hear, state);

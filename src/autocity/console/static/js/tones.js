@@ -6,7 +6,7 @@ document.body.append(probe);
 
 const names = [
   "ink", "soft", "line", "line-strong", "card", "paper", "accent", "good", "fair", "poor", "calm", "off",
-  "lamp", "water", "bus", "plug", "ground", "zone", "river", "road", "road-edge", "series-2",
+  "green", "heat", "energy", "lamp", "water", "bus", "plug", "ground", "zone", "park", "river", "road", "road-edge",
 ];
 
 export function tones() {
