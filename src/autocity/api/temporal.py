@@ -25,7 +25,7 @@ from autocity.api.ngsild import attribute_of, one_dataset
 from autocity.api.queries import from_body, query_of, view_of
 from autocity.broker import Broker
 from autocity.ld.context import Context
-from autocity.ld.entity import View, parse_attribute, parse_entity
+from autocity.ld.entity import View, parse_attribute, parse_evolution, parse_instances
 from autocity.ld.history import Form, render_history
 from autocity.ld.temporal import (
     Duration,
@@ -37,7 +37,6 @@ from autocity.ld.temporal import (
     parse_methods,
     parse_window,
 )
-from autocity.model import Attribute, Attributes, Entity
 
 Told = dict[str, Any] | list[dict[str, Any]]
 
@@ -86,16 +85,18 @@ class Evolution:
         """Create or update temporal evolution of an entity (5.6.11, 6.18.3.1)."""
         arguments(call)
         body, context = await self._desk.body(call)
-        head, attributes = _parse_evolution(body, context)
-        new = await self._broker.upsert_temporal(caller(call), head.id, head.types, head.scopes, attributes)
-        return created("/temporal/entities", head.id) if new else done()
+        entity = parse_evolution(body, context)
+        new = await self._broker.upsert_temporal(
+            caller(call), entity.id, entity.types, entity.scopes, entity.attributes
+        )
+        return created("/temporal/entities", entity.id) if new else done()
 
     async def append(self, call: Call) -> Answer:
         """Add attributes to temporal evolution of an entity (5.6.12, 6.20.3.1)."""
         arguments(call)
         id = uri(call, "id")
         body, context = await self._desk.body(call)
-        await self._broker.append_temporal(caller(call), id, _parse_attributes(body, context))
+        await self._broker.append_temporal(caller(call), id, parse_instances(body, context))
         return done()
 
     async def delete_attribute(self, call: Call) -> Answer:
@@ -304,25 +305,6 @@ def _wanted(view: View) -> tuple[str, ...]:
 # -- bodies: an EntityTemporal holds arrays of instances that may well share a datasetId (5.2.20)
 
 
-def _parse_evolution(body: dict[str, Any], context: Context) -> tuple[Entity, Attributes]:
-    """Id, types and scopes of an EntityTemporal, and its instances. Raises `BadRequestData`."""
-    head = {name: body[name] for name in body.keys() & _HEAD}
-    return parse_entity(head, context), _parse_attributes(body, context)
-
-
-def _parse_attributes(body: dict[str, Any], context: Context) -> Attributes:
-    attributes: Attributes = {}
-    for name in body.keys() - _HEAD - _OUTPUT:
-        items = body[name] if isinstance(body[name], list) else [body[name]]
-        instances: list[Attribute] = []
-        for item in items:
-            instances += parse_attribute(item, context, name)
-        attributes[context.expand(name)] = tuple(instances)
-    if not attributes:
-        raise errors.BadRequestData("at least one attribute with an instance is needed")
-    return attributes
-
-
 def _only_attribute(body: dict[str, Any], name: str, iri: str, context: Context) -> Any:
     """The single instance that a fragment of 5.6.14 holds, wrapped in its attribute or bare."""
     inside = next((value for key, value in body.items() if key == name or context.expand(key) == iri), body)
@@ -331,7 +313,3 @@ def _only_attribute(body: dict[str, Any], name: str, iri: str, context: Context)
             raise errors.BadRequestData(f"{name} must hold exactly one instance")
         return inside[0]
     return inside
-
-
-_HEAD = frozenset(("id", "@id", "type", "@type", "scope"))
-_OUTPUT = frozenset(("createdAt", "modifiedAt", "deletedAt"))

@@ -8,7 +8,7 @@ from typing import Any
 from autocity.broker import Broker, Caller
 from autocity.errors import CityError
 from autocity.ld.context import Context
-from autocity.ld.entity import parse_entity
+from autocity.ld.entity import parse_entity, parse_evolution
 from autocity.model import Entity
 
 
@@ -41,7 +41,7 @@ class BrokerSink:
     async def _record(self, body: dict[str, Any]) -> str | None:
         try:
             context = await self._context(body)
-            entity = parse_entity(_bare(body), context, temporal=True)
+            entity = parse_evolution(body, context)
             await self._broker.upsert_temporal(
                 self._caller, entity.id, entity.types, entity.scopes, entity.attributes
             )

@@ -13,11 +13,11 @@ An attribute fragment that did not send its value is a `Partial`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from autocity.errors import BadRequestData
 from autocity.ld import values
@@ -46,6 +46,7 @@ _PROOF = NGSI_LD + "ngsildproof"
 
 _SYSTEM_MEMBERS = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))
 _VALUE_MEMBERS = frozenset(VALUE_MEMBER.values())
+_HEAD = frozenset(("id", "@id", "type", "@type", "scope", "@context"))
 _KIND_OF_MEMBER: dict[str, Kind] = {
     member: cast("Kind", kind) for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"
 }
@@ -76,6 +77,31 @@ def parse_entity(body: Any, context: Context) -> Entity:
     Raises `errors.BadRequestData` naming every fault.
     """
     return _whole(body, _Reader(context))
+
+
+def parse_evolution(body: Mapping[str, Any], context: Context) -> Entity:
+    """An EntityTemporal (5.2.20): attributes are arrays of instances that may share a datasetId.
+
+    Raises `errors.BadRequestData` naming every fault.
+    """
+    head = {name: body[name] for name in body.keys() & _HEAD}
+    return structs.replace(parse_entity(head, context), attributes=parse_instances(body, context))
+
+
+def parse_instances(body: Mapping[str, Any], context: Context) -> Attributes:
+    """The attributes of an EntityTemporal or of a fragment of one (5.6.11, 5.6.12).
+
+    Raises `errors.BadRequestData`, also when there is none.
+    """
+    attributes: Attributes = {}
+    for name in body.keys() - _HEAD - _SYSTEM_MEMBERS:
+        items = body[name] if isinstance(body[name], list) else [body[name]]
+        attributes[context.expand(name)] = tuple(
+            instance for item in items for instance in parse_attribute(item, context, name)
+        )
+    if not attributes:
+        raise BadRequestData("at least one attribute with an instance is needed")
+    return attributes
 
 
 def parse_simplified(body: Any, context: Context) -> Entity:
