@@ -15,6 +15,7 @@ from autocity.broker.contexts import Contexts
 from autocity.broker.links import entities_of, linked_entities
 from autocity.broker.notify import Notifier
 from autocity.broker.outbound import Outbound
+from autocity.broker.periodic import Periodic
 from autocity.broker.subscriptions import Subscription, Subscriptions
 from autocity.broker.writing import BatchResult, Caller, Decide, Item, Writer
 from autocity.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
@@ -57,6 +58,7 @@ class Broker:
         self._store = store
         self._clock = clock
         self._deliver = deliver
+        self._periodic = Periodic(store, self.subscriptions, self.notifier, clock)
         self._writer = Writer(store, self.subscriptions, self.notifier, clock)
         self._tenants: set[str] = {""}
         self._sweeper: asyncio.Task[None] | None = None
@@ -67,6 +69,7 @@ class Broker:
         await self.subscriptions.open()
         if self._deliver:
             await self.notifier.start()
+            await self._periodic.start()
             self._sweeper = asyncio.create_task(self._sweep_on())
 
     async def stop(self) -> None:
@@ -76,6 +79,7 @@ class Broker:
             with suppress(asyncio.CancelledError):
                 await self._sweeper
             self._sweeper = None
+        await self._periodic.stop()
         await self.notifier.stop()
         await self.subscriptions.close()
 

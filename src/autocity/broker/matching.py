@@ -8,7 +8,7 @@ the ids it names, the threshold or value that its `q` compares with, or the cell
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from math import floor, inf
 from typing import Any
 
@@ -61,6 +61,7 @@ class Watch:
         "context",
         "expires_at",
         "fits",
+        "headers",
         "last",
         "levels",
         "linked",
@@ -84,6 +85,7 @@ class Watch:
         self.expires_at = instant(subscription.expires_at) if subscription.expires_at else 2**62
         self.throttling = int((subscription.throttling or 0) * SECOND)
         self.last: Instant = 0
+        self.headers: dict[str, str] | None = None
         self.triggers = 0
         for name in subscription.notification_trigger or DEFAULT_TRIGGERS:
             self.triggers |= BITS[name]
@@ -238,6 +240,8 @@ class Index:
     def candidates(self, touched: Touched) -> set[Watch]:
         """Watches that the change may concern."""
         found: set[Watch] = set()
+        if not touched.whole and not touched.attributes:
+            return found
         for type in (*touched.entity.types, ANY):
             attributes = self._places.get(type)
             if attributes is None:
@@ -503,6 +507,3 @@ def embeds(subscription: Subscription) -> bool:
     if endpoint.media == "application/geo+json":
         return (endpoint.header("prefer") or "").replace(" ", "") != "body=json"
     return endpoint.media == "application/ld+json"
-
-
-Matcher = Callable[[Entity], bool]

@@ -53,10 +53,8 @@ class Outbound(Struct, frozen=True):
             address = mapped
         if address.is_loopback:
             return self.allow_loopback or self.allow_private
-        return (
-            (address.is_global
-            and not address.is_multicast)
-            or (self.allow_private and address.is_private and not address.is_unspecified)
+        return (address.is_global and not address.is_multicast) or (
+            self.allow_private and address.is_private and not address.is_unspecified
         )
 
     def session(self, *, total: float | None = None, connect: float | None = None) -> aiohttp.ClientSession:
