@@ -73,30 +73,41 @@ def median(x: Floats, axis: int = UNITS) -> Floats:
     return quantile(x, 0.5, axis)
 
 
-def skewness(x: Floats, axis: int = UNITS) -> Floats:
-    """Skewness corrected for sample size (type 2); NaN for fewer than three values or a constant column."""
-    n, centred = count(x, axis), x - mean(x, axis)
-    second, third = total(centred**2, axis), total(centred**3, axis)
+def shape(x: Floats, axis: int = UNITS) -> tuple[Floats, Floats]:
+    """Skewness and excess kurtosis, both corrected for sample size (type 2).
+
+    NaN for fewer than three or four known values, or for a constant column.
+    """
+    n = count(x, axis)
+    centred = x - mean(x, axis)
+    centred = np.where(np.isnan(centred), 0.0, centred)
+    squares = centred * centred
+    second, third = squares.sum(axis, keepdims=True), (squares * centred).sum(axis, keepdims=True)
+    fourth = (squares * squares).sum(axis, keepdims=True)
     # A constant column leaves rounding noise where its variance should be zero.
-    second = np.where(highest(x, axis) == lowest(x, axis), np.nan, second)
-    raw = divide(np.sqrt(n) * third, second**1.5)
-    return divide(raw * np.sqrt(n * (n - 1).clip(0)), np.where(n < 3, 0.0, n - 2))
+    second = np.where(highest(x, axis) > lowest(x, axis), second, np.nan)
+    skewed = divide(np.sqrt(n) * third, second * np.sqrt(second)) * np.sqrt(n * (n - 1).clip(0))
+    peaked = (n + 1) * (divide(n * fourth, second * second) - 3) + 6
+    return (
+        divide(skewed, np.where(n < 3, 0.0, n - 2)),
+        divide(peaked * (n - 1), np.where(n < 4, 0.0, (n - 2) * (n - 3))),
+    )
+
+
+def skewness(x: Floats, axis: int = UNITS) -> Floats:
+    """Skewness corrected for sample size (type 2), as `shape`."""
+    return shape(x, axis)[0]
 
 
 def kurtosis(x: Floats, axis: int = UNITS) -> Floats:
-    """Excess kurtosis corrected for sample size (type 2); NaN below four values or for a constant column."""
-    n, centred = count(x, axis), x - mean(x, axis)
-    second, fourth = total(centred**2, axis), total(centred**4, axis)
-    second = np.where(highest(x, axis) == lowest(x, axis), np.nan, second)
-    raw = divide(n * fourth, second**2)
-    return divide(((n + 1) * (raw - 3) + 6) * (n - 1), np.where(n < 4, 0.0, (n - 2) * (n - 3)))
+    """Excess kurtosis corrected for sample size (type 2), as `shape`."""
+    return shape(x, axis)[1]
 
 
 def divide(numerator: Any, denominator: Any) -> Floats:
     """The quotient, NaN where the denominator is zero."""
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    out = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator != 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(denominator, 0), np.nan, numerator / denominator)
 
 
 def ranks(x: Floats, ties: Ties = "min", axis: int = -1) -> Floats:

@@ -94,12 +94,12 @@ def weakest(x: Floats, weights: Floats) -> Floats:
 
 
 def mazziotta_pareto(
-    x: Floats, weights: Floats, *, penalty: Sense = "negative", population: bool = False
+    x: Floats, weights: Floats, *, polarity: Sense = "positive", population: bool = False
 ) -> Floats:
     """Mean, less (or plus) spread x coefficient of variation over the children.
 
-    `penalty` is "negative" where more is better, "positive" where the index measures an evil. The spread is that of
-    a sample (n - 1), of a population (n) in the adjusted index.
+    Imbalance is taken off where more is better (`polarity` "positive"), added where the index measures an evil. The
+    spread is that of a sample (n - 1), of a population (n) in the adjusted index.
     """
     known = ~np.isnan(x)
     w = np.where(known, weights[..., None, :], 0.0)
@@ -108,7 +108,7 @@ def mazziotta_pareto(
     variance = divide(np.where(known, w * (x - centre[..., None]) ** 2, 0.0).sum(-1), whole)
     variance = variance if population else divide(variance * n, n - 1)
     spread = np.where(n == 1, 0.0, variance)
-    return centre + (1.0 if penalty == "positive" else -1.0) * divide(spread, centre)
+    return centre + (-1.0 if polarity == "positive" else 1.0) * divide(spread, centre)
 
 
 def mean_min(x: Floats, weights: Floats, *, alpha: float = 0.5) -> Floats:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autocity.index.arrays import Flags, Floats, highest, kurtosis, lowest, skewness
+from autocity.index.arrays import Flags, Floats, highest, lowest, shape, skewness
+from autocity.index.faults import IndexFault, choices
 
 Number = Any
 Signs = npt.NDArray[np.int8]
@@ -24,7 +25,7 @@ class Treated:
 
     `points` is 1 where a value was drawn down from above, -1 where up from below, 0 elsewhere. `transformed` tells
     the columns that the second treatment changed. `passed`, `skewness` and `kurtosis` hold one array of the shape
-    (..., columns) per test: before, after winsorising, after transforming (as before where nothing was done).
+    (..., columns) per test: before, then after each treatment that was tried.
     """
 
     values: Floats
@@ -42,8 +43,8 @@ class Treated:
 
 def passes(x: Floats, skew: Number = 2.0, kurt: Number = 3.5) -> Flags:
     """Whether each column has no outlier problem; a column that cannot be tested passes. Shape (..., columns)."""
-    skewed, peaked = skewness(x)[..., 0, :], kurtosis(x)[..., 0, :]
-    return ~((np.abs(skewed) >= skew) & (peaked >= kurt))
+    skewed, peaked = shape(x)
+    return _fine(skewed[..., 0, :], peaked[..., 0, :], skew, kurt)
 
 
 def winsorise(
@@ -54,20 +55,10 @@ def winsorise(
     Tied points move together. `force` goes on to `winmax` whether the column passes or not. Returns the values and,
     for each, 1 (drawn down), -1 (drawn up) or 0.
     """
-    columns, restore = _columns(x)
-    limit, skew, kurt = (_per_column(n, x) for n in (winmax, skew, kurt))
-    points = np.zeros(columns.shape, np.int8)
-    drawn = np.zeros(columns.shape[0])
-    spread = _spread(columns)
-    active = np.flatnonzero((drawn < limit) & spread & (force | ~_rows_pass(columns, skew, kurt)))
-    while active.size:
-        moved, marks = _draw(columns[active])
-        columns[active] = moved
-        points[active] = np.where(marks != 0, marks, points[active])
-        drawn[active] = (points[active] != 0).sum(-1)
-        unsettled = force | ~_rows_pass(moved, skew[active], kurt[active])
-        active = active[(drawn[active] < limit[active]) & unsettled & _spread(moved)]
-    return restore(columns), restore(points)
+    rows, restore = _rows(x)
+    limits = tuple(_per_column(n, x) for n in (winmax, skew, kurt))
+    drawn, points = _winsorised(rows, *limits, force)
+    return restore(drawn), restore(points)
 
 
 def log_shift(x: Floats) -> Floats:
@@ -120,27 +111,18 @@ def winsorise_or_log(
 
     `skew` and `kurt` stop the winsorising; `pass_skew` and `pass_kurt` (the same unless told) are the test.
     """
-    limits = (skew if pass_skew is None else pass_skew, kurt if pass_kurt is None else pass_kurt)
-    return _two_steps(
-        x,
-        lambda column: winsorise(column, winmax=winmax, skew=skew, kurt=kurt),
-        TRANSFORMS[transform] if transform != "none" else None,
-        limits,
-        combine,
-    )
+    test = (skew if pass_skew is None else pass_skew, kurt if pass_kurt is None else pass_kurt)
+    return _Work(x, test).winsorise(winmax, skew, kurt).transform(transform, combine).done()
 
 
 def transform(x: Floats, *, transform: str = "log_shift", skew: Number = 2.0, kurt: Number = 3.5) -> Treated:
     """Transform the columns that fail the test."""
-    untouched = np.zeros(x.shape, np.int8)
-    return _two_steps(x, lambda column: (column, untouched), TRANSFORMS[transform], (skew, kurt), False)
+    return _Work(x, (skew, kurt)).transform(transform, combine=False).done()
 
 
 def none(x: Floats) -> Treated:
     """Leave the columns as they are."""
-    tested = (passes(x),)
-    points = np.zeros(x.shape, np.int8)
-    return Treated(x, points, np.zeros(tested[0].shape, np.bool_), tested, (_skew(x),), (_kurt(x),))
+    return _Work(x, (2.0, 3.5)).done()
 
 
 TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
@@ -154,36 +136,76 @@ TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
 METHODS = {"winsorise_or_log": winsorise_or_log, "transform": transform, "none": none}
 
 
-def _two_steps(
-    x: Floats,
-    first: Callable[[Floats], tuple[Floats, Signs]],
-    second: Callable[[Floats], Floats] | None,
-    limits: tuple[Number, Number],
-    combine: bool,
-) -> Treated:
-    before = passes(x, *limits)
-    drawn, points = first(x)
-    drawn = np.where(before[..., None, :], x, drawn)
-    points = np.where(before[..., None, :], np.int8(0), points)
-    between = passes(drawn, *limits)
-    stages = [x, drawn]
-    failing = ~between
-    if second is None or not failing.any():
-        values, failing = drawn, np.zeros_like(failing)
-    else:
-        values = np.where(failing[..., None, :], second(drawn if combine else x), drawn)
-        points = points if combine else np.where(failing[..., None, :], np.int8(0), points)
-        stages.append(values)
-    tests = tuple(passes(stage, *limits) for stage in stages)
-    return Treated(values, points, failing, tests, tuple(map(_skew, stages)), tuple(map(_kurt, stages)))
+class _Work:
+    """Columns under treatment, as rows: each treatment touches only those that fail the test at that moment."""
+
+    def __init__(self, x: Floats, test: tuple[Number, Number]) -> None:
+        self.x = x
+        self.rows, self.restore = _rows(x)
+        self.start = self.rows.copy()
+        self.test = tuple(_per_column(n, x) for n in test)
+        self.points = np.zeros(self.rows.shape, np.int8)
+        self.transformed = np.zeros(len(self.rows), np.bool_)
+        self.tests: list[tuple[Flags, Floats, Floats]] = []
+        self._examine(np.arange(len(self.rows)))
+
+    def winsorise(self, winmax: Number, skew: Number, kurt: Number) -> _Work:
+        failing = self._failing()
+        limits = (_per_column(n, self.x)[failing] for n in (winmax, skew, kurt))
+        self.rows[failing], self.points[failing] = _winsorised(self.rows[failing], *limits, False)
+        self._examine(failing)
+        return self
+
+    def transform(self, name: str, combine: bool) -> _Work:
+        if name != "none" and name not in TRANSFORMS:
+            raise IndexFault(
+                f"treat: {name} is not a transformation; allowed are none, {choices(list(TRANSFORMS))}"
+            )
+        failing = self._failing()
+        if name == "none" or not failing.size:
+            return self
+        rows = self.rows if combine else self.start
+        self.rows[failing] = TRANSFORMS[name](rows[failing].T).T
+        self.points[failing] *= combine
+        self.transformed[failing] = True
+        self._examine(failing)
+        return self
+
+    def done(self) -> Treated:
+        passed, skewed, peaked = zip(*self.tests, strict=True)
+        back = self._per_table
+        return Treated(
+            self.restore(self.rows),
+            self.restore(self.points),
+            back(self.transformed),
+            tuple(map(back, passed)),
+            tuple(map(back, skewed)),
+            tuple(map(back, peaked)),
+        )
+
+    def _failing(self) -> npt.NDArray[np.intp]:
+        return np.flatnonzero(~self.tests[-1][0])
+
+    def _examine(self, changed: npt.NDArray[np.intp]) -> None:
+        n = len(self.rows)
+        passed, skewed, peaked = (
+            self.tests[-1] if self.tests else (np.ones(n, np.bool_), np.zeros(n), np.zeros(n))
+        )
+        passed, skewed, peaked = passed.copy(), skewed.copy(), peaked.copy()
+        if changed.size:
+            now = shape(self.rows[changed], -1)
+            skewed[changed], peaked[changed] = now[0][:, 0], now[1][:, 0]
+            passed[changed] = _fine(
+                skewed[changed], peaked[changed], *(limit[changed] for limit in self.test)
+            )
+        self.tests.append((passed, skewed, peaked))
+
+    def _per_table(self, per_row: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return per_row.reshape(*self.x.shape[:-2], self.x.shape[-1])
 
 
-def _skew(x: Floats) -> Floats:
-    return skewness(x)[..., 0, :]
-
-
-def _kurt(x: Floats) -> Floats:
-    return kurtosis(x)[..., 0, :]
+def _fine(skewed: Floats, peaked: Floats, skew: Number, kurt: Number) -> Flags:
+    return ~((np.abs(skewed) >= skew) & (peaked >= kurt))
 
 
 def _log(x: Floats) -> Floats:
@@ -191,7 +213,7 @@ def _log(x: Floats) -> Floats:
         return np.asarray(np.log(x))
 
 
-def _columns(x: Floats) -> tuple[Floats, Callable[[Any], Any]]:
+def _rows(x: Floats) -> tuple[Floats, Callable[[Any], Any]]:
     """The columns as rows of a matrix of their own, and the way back."""
     turned = np.swapaxes(x, -1, -2)
 
@@ -207,18 +229,25 @@ def _per_column(n: Number, x: Floats) -> Floats:
     return np.broadcast_to(np.asarray(n, np.float64), one_row).reshape(-1)
 
 
-def _rows_pass(rows: Floats, skew: Floats, kurt: Floats) -> Flags:
-    skewed, peaked = skewness(rows, -1)[:, 0], kurtosis(rows, -1)[:, 0]
-    return ~((np.abs(skewed) >= skew) & (peaked >= kurt))
+def _winsorised(
+    rows: Floats, winmax: Floats, skew: Floats, kurt: Floats, force: bool
+) -> tuple[Floats, Signs]:
+    """Rows drawn in until each passes or has its most drawn points; all rows move at once, a point at a time."""
+    rows, points = rows.copy(), np.zeros(rows.shape, np.int8)
+    active = np.arange(len(rows))
+    while active.size:
+        skewed, peaked = (moment[:, 0] for moment in shape(rows[active], -1))
+        # Without spread there is no skewness, and nothing left to draw.
+        wanting = ~np.isnan(skewed) & ((points[active] != 0).sum(-1) < winmax[active])
+        wanting &= force | ~_fine(skewed, peaked, skew[active], kurt[active])
+        active = active[wanting]
+        rows[active], marks = _drawn(rows[active], skewed[wanting, None] >= 0)
+        points[active] = np.where(marks != 0, marks, points[active])
+    return rows, points
 
 
-def _spread(rows: Floats) -> Flags:
-    return np.asarray((highest(rows, -1) > lowest(rows, -1))[:, 0])
-
-
-def _draw(rows: Floats) -> tuple[Floats, Signs]:
+def _drawn(rows: Floats, upward: Flags) -> tuple[Floats, Signs]:
     """Each row with its most extreme value, and all that equal it, set to the next one."""
-    upward = skewness(rows, -1) >= 0
     signed = np.where(upward, rows, -rows)
     extreme = signed == highest(signed, -1)
     following = highest(np.where(extreme, np.nan, signed), -1)
