@@ -1,4 +1,4 @@
-"""What a change leaves in history: recorded instances, their names and stored form, the same for every store."""
+"""What a change leaves in history: recorded instances, their names and their stored form, for every store."""
 
 from __future__ import annotations
 
@@ -188,6 +188,11 @@ def decode(point: Point, dataset_id: str | None, name: str) -> Attribute:
         sub=left.sub,
         extra=left.extra,
     )
+
+
+def left_over(rest: bytes) -> Attribute:
+    """What a point keeps beside its own columns."""
+    return _rest.decode(rest)
 
 
 _NOTHING = Attribute(kind="Property")

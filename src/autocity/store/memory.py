@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -18,7 +18,9 @@ from autocity.ld.instants import instant
 from autocity.ld.query import Query, TypeIs, matcher, sort
 from autocity.ld.temporal import Window, select
 from autocity.model import Attribute, Change, Delivery, Entity, Instant, Logged, Record, Stored
+from autocity.store.digest import kinds, summarize
 from autocity.store.history import instance_id, place, points, stamped
+from autocity.store.listeners import Listeners
 from autocity.store.port import Commit, History, Page, PointWrite, RecordWrite, StaleCommit, TypeSummary
 
 LOG_LINES = 1_000_000
@@ -68,7 +70,7 @@ class MemoryStore:
         self._records: dict[tuple[str, str, str], Record] = {}
         self._outbox: dict[str, Delivery] = {}
         self._log: deque[Logged] = deque(maxlen=LOG_LINES)
-        self._listeners: list[Callable[[Sequence[Logged]], None]] = []
+        self._listeners = Listeners()
         self._generation = 0
         self._created = 0
         self._seq = 0
@@ -106,7 +108,7 @@ class MemoryStore:
         return Page(page, len(stored) if query.count else None)
 
     def _candidates(self, tenant: str, query: Query) -> Iterable[Held]:
-        """Every entity that can match, in order of creation: narrowed by ids or one type when that is easy."""
+        """All that can match, in order of creation: narrowed by ids or one type when that is easy."""
         entities = self._entities.get(tenant, {})
         if len(query.selectors) == 1:
             selector = query.selectors[0]
@@ -129,18 +131,10 @@ class MemoryStore:
         return [(tenant, id) for _, _, tenant, id in sorted(found)[:limit]]
 
     async def summary(self, tenant: str) -> list[TypeSummary]:
-        counts: Counter[str] = Counter()
-        kinds: dict[str, dict[str, set[str]]] = {}
-        for held in self._entities.get(tenant, {}).values():
-            for type in held.entity.types:
-                counts[type] += 1
-                known = kinds.setdefault(type, {})
-                for name, instances in held.entity.attributes.items():
-                    known.setdefault(name, set()).update(instance.kind for instance in instances)
-        return [
-            TypeSummary(type, count, {name: tuple(sorted(kinds[type][name])) for name in sorted(kinds[type])})
-            for type, count in sorted(counts.items())
-        ]
+        return summarize(
+            (held.entity.types, {name: kinds(some) for name, some in held.entity.attributes.items()}, 1)
+            for held in self._entities.get(tenant, {}).values()
+        )
 
     async def tenants(self) -> list[str]:
         return sorted(self._entities)
@@ -177,9 +171,7 @@ class MemoryStore:
         for id in commit.settled:
             self._outbox.pop(id, None)
         self._log.extend(logged)
-        if logged:
-            for hear in tuple(self._listeners):
-                hear(logged)
+        self._listeners.tell(logged)
         return [line.seq for line in logged]
 
     def generation(self) -> int:
@@ -269,20 +261,19 @@ class MemoryStore:
             evolution.scopes = provision.scopes or evolution.scopes
             evolution.created_at = evolution.created_at or provision.at
             evolution.modified_at = provision.at
-        for attribute, instances in provision.attributes.items():
-            for instance in instances:
-                recorded = stamped(instance, provision.at)
-                if instance.instance_id:
-                    old = _find(evolution, attribute, instance.instance_id)
-                    if old is None:
-                        continue
-                    evolution.series[attribute].remove(old)
-                    recorded = replace(
-                        recorded,
-                        created_at=old.instance.created_at,
-                        instance_id=instance.instance_id,
-                    )
-                self._append(key, attribute, recorded)
+        given = [(name, one) for name, instances in provision.attributes.items() for one in instances]
+        replaced = []
+        for name, instance in given:
+            if instance.instance_id and (old := _find(evolution, name, instance.instance_id)):
+                evolution.series[name].remove(old)
+                created, id = old.instance.created_at, instance.instance_id
+                new = replace(stamped(instance, provision.at), created_at=created, instance_id=id)
+                replaced.append((name, new))
+        for name, instance in given:
+            if not instance.instance_id:
+                self._append(key, name, stamped(instance, provision.at))
+        for name, instance in replaced:
+            self._append(key, name, instance)
 
     def _put(self, write: RecordWrite) -> None:
         self._entities.setdefault(write.tenant, {})
@@ -392,8 +383,7 @@ class MemoryStore:
         return self._seq
 
     def watch(self, hear: Callable[[Sequence[Logged]], None]) -> Callable[[], None]:
-        self._listeners.append(hear)
-        return lambda: self._listeners.remove(hear) if hear in self._listeners else None
+        return self._listeners.add(hear)
 
     # -- care
 
