@@ -1,32 +1,141 @@
-"""The demo city, put together: stated facts, one open series through the importer, the simulated layer."""
+"""The demo city, put together: stated facts, the simulated layer with its last day, two open series."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from autocity import models
+from autocity.errors import ConfigError, StoreUnavailable
+from autocity.ingest import files, mapping
 from autocity.ingest.files import Report, Sink
+from autocity.ingest.simulate import Simulation
+
+log = logging.getLogger(__name__)
 
 MARK = "autocity-demo.json"
 """The file that marks a data folder as the demo's; only a folder that has it may be wiped."""
 
+SEED = 471
+"""The demo's own seed: the square kilometres of the city."""
 
-async def load(
-    sink: Sink, seed: int, now: datetime, progress: Callable[[str, int, int], None] | None = None
-) -> list[Report]:
-    """Fill an empty city: facts, open series, simulated entities and their last 24 hours.
-    `progress(stage, done, total)`."""
-    raise LookupError(seed)
+BACKFILL = timedelta(hours=24)
+BACKFILL_STEP = timedelta(minutes=15)
+"""How far back the simulated layer remembers on the first start, and how often it was looked at."""
+
+SERIES = (("urbanev-stations", "urbanev-stations.csv"), ("urbanev-weather", "urbanev-weather.csv.gz"))
+"""Shipped mapping and file of each open series."""
+
+BATCH = 200
+
+Stage = Callable[[str, int, int], None]
 
 
-async def live(sink: Sink, seed: int, clock: Callable[[], datetime], interval: float = 1.0) -> None:
-    """Move the simulated layer until cancelled."""
+async def load(sink: Sink, seed: int, now: datetime, progress: Stage | None = None) -> list[Report]:
+    """Fill an empty city: facts, simulated entities and their last day, open series. One report a part.
+
+    `progress(stage, done, total)` with the stages facts, simulation, history and one per open series.
+    `now` must bear a timezone.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    simulation = Simulation(seed)
+    reports = [
+        await _upsert(sink, "facts", models.facts(), tell),
+        await _upsert(sink, "simulation", simulation.entities(now), tell),
+        await _remember(sink, simulation, now, tell),
+    ]
+    for rules, file in SERIES:
+        reports.append(await _import(sink, rules, mapping.SHIPPED / file, tell))
+    return reports
+
+
+async def live(
+    sink: Sink, seed: int, clock: Callable[[], datetime], interval: float = 1.0, begun: datetime | None = None
+) -> None:
+    """Move the simulated layer, every `interval` seconds, until cancelled.
+
+    A step that the store refuses is not lost: the next one tells what changed since the last that
+    was taken. `begun` is the instant that the city already shows (default: the first reading of `clock`).
+    """
+    simulation = Simulation(seed)
+    shown = begun or clock()
+    while True:
+        await asyncio.sleep(interval)
+        now = clock()
+        fragments = [fragment for _, fragment in simulation.updates(shown, now)]
+        try:
+            refused = [reason for reason in await sink.upsert(fragments) if reason] if fragments else []
+        except StoreUnavailable as fault:
+            log.warning("the simulated layer waits for the store", extra={"reason": fault.detail})
+            continue
+        if refused:
+            log.warning("simulated updates were refused", extra={"count": len(refused), "first": refused[0]})
+        shown = now
+
+
+async def _upsert(sink: Sink, stage: str, entities: Sequence[dict[str, Any]], tell: Stage) -> Report:
+    report = Report(source=stage, rows=len(entities))
+    for start in range(0, len(entities), BATCH):
+        batch = entities[start : start + BATCH]
+        for entity, refusal in zip(batch, await sink.upsert(batch), strict=True):
+            _book(report, entity, refusal)
+        tell(stage, start + len(batch), len(entities))
+    return report
+
+
+async def _remember(sink: Sink, simulation: Simulation, now: datetime, tell: Stage) -> Report:
+    """One history at a time: each is a day of one thing, and others want the loop in between."""
+    report = Report(source="history")
+    total = simulation.moving
+    for evolution in simulation.history(now - BACKFILL, now, BACKFILL_STEP):
+        report.rows += 1
+        refusals = await sink.record([evolution])
+        _book(report, evolution, refusals[0])
+        await asyncio.sleep(0)
+        tell("history", report.rows, total)
+    return report
+
+
+def _book(report: Report, entity: dict[str, Any], refusal: str | None) -> None:
+    if refusal is None:
+        report.taken += 1
+    else:
+        report.faults.append(mapping.Fault(report.taken + len(report.faults) + 1, "", entity["id"], refusal))
+
+
+async def _import(sink: Sink, rules: str, file: Path, tell: Stage) -> Report:
+    return await files.run(
+        file,
+        sink,
+        mapping.load(rules),
+        batch=BATCH,
+        progress=lambda done, total: tell(rules, done, total),
+    )
 
 
 def mark(folder: Path, seed: int) -> None:
-    """Mark an empty folder as the demo's; raises `ConfigError` when it holds anything else."""
+    """Mark a folder as the demo's, making it when absent. A folder that holds anything else is refused with
+    `ConfigError`, so that the demo never mixes with real data; one marked already is left as it is."""
+    if (folder / MARK).exists():
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(
+            f"{folder} holds data that is not the demo's; give the demo another folder with --data"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text(json.dumps({"demo": True, "seed": seed}) + "\n", encoding="utf-8")
 
 
 def wipe(folder: Path) -> None:
-    """Delete what the demo wrote; raises `ConfigError` for a folder without the demo's mark."""
+    """Delete the demo's folder with all it holds. One without its mark is refused with `ConfigError`."""
+    if not (folder / MARK).exists():
+        raise ConfigError(
+            f"{folder} is not marked as the demo's ({MARK} is not there), so nothing was deleted"
+        )
+    shutil.rmtree(folder)

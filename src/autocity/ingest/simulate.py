@@ -21,6 +21,7 @@ Entity = dict[str, Any]
 State = dict[str, Any]
 """Attribute names to key-values."""
 
+SCOPE = "/Changchun"
 PLATE = "urn:ngsi-ld:Plate:changchun-international-automobile-city"
 
 
@@ -44,7 +45,7 @@ class Simulation:
         self.seed = seed
         self.source = f"Simulated by autocity, seed {seed}: not a measurement"
         self._things = list(_things(seed))
-        self._by_id = {thing.id: thing for thing in self._things}
+        self.moving = sum(thing.state is not None for thing in self._things)
 
     def entities(self, at: datetime) -> list[Entity]:
         """Every simulated entity as it is at an instant."""
@@ -71,7 +72,8 @@ class Simulation:
 
     def _entity(self, thing: Thing, t: float) -> Entity:
         body = models.normalized(
-            {"id": thing.id, "type": thing.type, "synthetic": True, "source": self.source} | thing.fixed
+            {"id": thing.id, "type": thing.type, "scope": SCOPE, "synthetic": True, "source": self.source}
+            | thing.fixed
         )
         if thing.tick and thing.state:
             tick = thing.tick(t)
@@ -555,6 +557,7 @@ def _air_state(seed: int, traffic: float, of: int, t: float) -> State:
     sun = max(0.0, math.sin(math.radians(curves.elevation(t - 5400))))
     ozone = max(4.0, (28 + 105 * sun * (1 - 0.5 * curves.cloud(seed, t)) - 0.35 * no2) * own)
     return {
+        "airQualityIndex": air_quality_index(pm25, no2, ozone),
         "pm25": round(pm25, 1),
         "pm10": round(pm25 * 1.45 + 8 * weather, 1),
         "no2": round(no2, 1),
@@ -563,6 +566,30 @@ def _air_state(seed: int, traffic: float, of: int, t: float) -> State:
         "co": round(0.25 + 0.013 * pm25, 2),
         "dateObserved": _iso(t),
     }
+
+
+INDEX_STEPS = (0, 50, 100, 150, 200, 300, 400, 500)
+INDEX_LIMITS = {
+    "pm25": (0, 35, 75, 115, 150, 250, 350, 500),
+    "no2": (0, 100, 200, 700, 1200, 2340, 3090, 3840),
+    "o3": (0, 160, 200, 300, 400, 800, 1000, 1200),
+}
+"""Concentrations in µg/m³ at which a sub-index reaches a step, HJ 633-2012: PM2.5 by day, gases by hour."""
+
+
+def air_quality_index(pm25: float, no2: float, o3: float) -> int:
+    """The greatest sub-index of HJ 633-2012, rounded up."""
+    return max(
+        _sub_index(INDEX_LIMITS[name], value) for name, value in (("pm25", pm25), ("no2", no2), ("o3", o3))
+    )
+
+
+def _sub_index(limits: tuple[int, ...], value: float) -> int:
+    steps = zip(pairwise(limits), pairwise(INDEX_STEPS), strict=True)
+    for (low, high), (least, most) in steps:
+        if value <= high:
+            return math.ceil((most - least) / (high - low) * (value - low) + least)
+    return INDEX_STEPS[-1]
 
 
 def _weather(seed: int) -> Iterator[Thing]:

@@ -19,6 +19,9 @@ from autocity.models.vocabulary import FOLDER, AttributeModel, get
 
 FILES = ("documents", "areas", "city", "industry", "hongqi-town", "services", "index-package")
 
+SCOPE = "/Changchun"
+"""The scope (4.18) of everything that the demo says about the city itself."""
+
 T = TypeVar("T")
 
 
@@ -48,7 +51,7 @@ def facts() -> list[dict[str, Any]]:
     """Every stated fact as a normalized entity with its `@context`, documents first, in a fixed order."""
     places = _places()
     return [
-        normalized(_sourced(fact)) | places.get(fact["id"], {})
+        normalized(_sourced(fact) | {"scope": SCOPE}) | places.get(fact["id"], {})
         for file in FILES
         for fact in _read(file, list[dict[str, Any]])
     ]
@@ -63,8 +66,10 @@ def normalized(entity: Mapping[str, Any]) -> dict[str, Any]:
     type = get(entity["type"])
     observed_at = entity.get("observedAt")
     body: dict[str, Any] = {"id": entity["id"], "type": type.name}
+    if "scope" in entity:
+        body["scope"] = entity["scope"]
     for name, value in entity.items():
-        if name not in ("id", "type", "observedAt"):
+        if name not in ("id", "type", "scope", "observedAt"):
             body[name] = instance(type.attributes[name], value, observed_at)
     return body | {"@context": type.context}
 
