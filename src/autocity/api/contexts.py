@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from autocity import errors
 from autocity.api.asgi import Answer, Call, Route
 from autocity.api.negotiate import (
     JSON,
@@ -30,7 +31,10 @@ class Hosting:
         """Add @context (5.13.2, 6.29.3.1)."""
         arguments(call)
         content_type(call.headers.get("content-type"), call.method)
-        return created("/jsonldContexts", await self._contexts.add(decode(call.body), call.tenant))
+        body = decode(call.body)
+        if not isinstance(body, dict) or "@context" not in body:
+            raise errors.InvalidRequest("the body must be a JSON object with an @context")
+        return created("/jsonldContexts", await self._contexts.add(body, call.tenant))
 
     async def list_all(self, call: Call) -> Answer:
         """List @contexts (5.13.3, 6.29.3.2)."""

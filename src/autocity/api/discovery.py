@@ -12,6 +12,7 @@ from autocity.api.asgi import Answer, Call, Route
 from autocity.api.negotiate import Desk, arguments, caller, route, shape
 from autocity.broker import Broker
 from autocity.ld.instants import timestamp
+from autocity.ld.query import Query
 from autocity.model import Instant
 
 TAG = "Discovery"
@@ -101,10 +102,12 @@ class Discovery:
         if found is None:
             raise errors.ResourceNotFound(f"no entity has the attribute {iri}")
         types, kinds = found
+        everyone = Query(attributes=(iri,), limit=0, count=True)
         info = {
             "id": iri,
             "type": "Attribute",
             "attributeName": context.compact(iri),
+            "attributeCount": (await self._broker.query_entities(caller(call), everyone)).total,
             "attributeTypes": sorted(kinds),
             "typeNames": list(map(context.compact, types)),
         }

@@ -16,7 +16,7 @@ from autocity import errors
 from autocity.api.asgi import Answer, Call, Operation, Route, Scope
 from autocity.broker import Caller, Contexts
 from autocity.errors import CityError
-from autocity.ld.context import CORE_URL, Context
+from autocity.ld.context import CORE_URL, Context, is_name
 
 Media = Literal["application/json", "application/ld+json", "application/geo+json"]
 
@@ -162,11 +162,15 @@ def source_of(body: dict[str, Any], media: Media, link: str | None) -> Any:
                 f"a body of {JSON} bears no @context; name it in a Link header or send {LD}"
             )
         return linked
-    if linked is not None:
-        raise errors.BadRequestData(f"a body of {LD} bears its @context itself; leave the Link header away")
+    _no_link(linked)
     if "@context" not in body:
         raise errors.BadRequestData(f"a body of {LD} must bear an @context")
     return body.pop("@context")
+
+
+def _no_link(linked: str | None) -> None:
+    if linked is not None:
+        raise errors.BadRequestData(f"a body of {LD} bears its @context itself; leave the Link header away")
 
 
 # -- parameters (6.3.20): everything is read, then refused once
@@ -231,7 +235,7 @@ def _datasets(text: str) -> tuple[str, ...]:
 def _attributes(text: str) -> tuple[str, ...]:
     items = _list(text)
     for item in items:
-        if item in ("id", "type", "scope", "@id", "@type", "@context") or set(item) & _FORBIDDEN:
+        if not is_attribute_name(item):
             raise ValueError(f"must be a list of attribute names; {item!r} is none")
     return items
 
@@ -247,7 +251,7 @@ def _plus(text: str) -> str:
     return _text(text).replace(" ", "+")
 
 
-_FORBIDDEN = frozenset("<>\"'=;()[]{} \t\n")
+_MEMBERS = frozenset(("id", "type", "scope", "@id", "@type", "@context"))
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -309,7 +313,7 @@ PARAMETERS: dict[str, Parameter] = {
     "kind": Parameter(
         _text, "Kind of @context.", {"type": "string", "enum": ["Cached", "Hosted", "ImplicitlyCreated"]}
     ),
-    "reload": Parameter(_boolean, "Whether to download a cached @context anew.", _BOOLEAN),
+    "reload": Parameter(_boolean, "Whether to download a cached @context anew.", _BOOLEAN, data=True),
     "deleteAll": Parameter(_boolean, "Whether all instances of the attribute are deleted.", _BOOLEAN),
     "keep": Parameter(_attributes, "Attributes to keep.", _LIST, data=True),
     "drop": Parameter(_attributes, "Attributes to delete.", _LIST, data=True),
@@ -346,6 +350,14 @@ PARAMETERS: dict[str, Parameter] = {
     "dead": Parameter(_boolean, "Whether deliveries given up are meant.", _BOOLEAN),
 }
 """Every query parameter of the API."""
+
+
+def is_attribute_name(text: str) -> bool:
+    """Whether this can name an attribute: a name, perhaps with a prefix (4.6.2), or a full IRI."""
+    prefix, colon, name = text.rpartition(":")
+    if text in _MEMBERS:
+        return False
+    return is_name(text) or (bool(colon) and is_name(prefix) and is_name(name)) or is_uri(text)
 
 
 def is_uri(text: str) -> bool:
@@ -416,7 +428,7 @@ def _all_of(text: str, allowed: Iterable[str]) -> frozenset[str]:
 
 def _near(name: str, allowed: Iterable[str]) -> str:
     near = get_close_matches(name, list(allowed), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f" ({near[0]} is)" if near else ""
 
 
 # -- who and in which form
@@ -531,7 +543,7 @@ class Desk:
         media = content_type(call.headers.get("content-type"), call.method)
         body = decode(call.body)
         if not isinstance(body, dict):
-            raise errors.BadRequestData("the body must be a JSON object")
+            raise errors.InvalidRequest("the body must be a JSON object")
         source = source_of(body, media, call.headers.get("link"))
         return body, await self._resolve(source, call.tenant)
 
@@ -542,9 +554,13 @@ class Desk:
         """
         media = content_type(call.headers.get("content-type"), call.method)
         items = decode(call.body)
-        if not isinstance(items, list) or not items:
-            raise errors.BadRequestData("the body must be a JSON array with at least one element")
+        if not isinstance(items, list):
+            raise errors.InvalidRequest("the body must be a JSON array")
+        if not items or None in items:
+            raise errors.BadRequestData("the array must hold at least one element, and no null (5.6.7.4)")
         link = call.headers.get("link")
+        if media is LD:
+            _no_link(linked_context(link))
         return [(item, await self._item_context(item, media, link, call.tenant)) for item in items]
 
     async def shown(

@@ -10,6 +10,7 @@ import msgspec
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Route
 from autocity.api.negotiate import (
+    API,
     GEO,
     JSON,
     Desk,
@@ -18,6 +19,7 @@ from autocity.api.negotiate import (
     caller,
     created,
     done,
+    is_attribute_name,
     page_links,
     route,
     shape,
@@ -39,6 +41,8 @@ from autocity.ld.entity import (
 )
 from autocity.ld.instants import instant
 from autocity.ld.merge import Outcome
+
+NOTHING = b"{}"
 
 encode = msgspec.json.encode
 
@@ -78,6 +82,10 @@ class Entities:
         entity = parse_entity(body | {"id": id}, context)
         await self._broker.replace_entity(caller(call), entity, types_of(values, context))
         return done()
+
+    async def no_id(self, call: Call) -> Answer:
+        """Replace or merge without saying which entity (5.6.17, 5.6.18)."""
+        raise errors.BadRequestData(f"{call.method} needs the id of an entity in the path")
 
     async def merge(self, call: Call) -> Answer:
         """Merge entity (5.6.17, 6.5.3.4)."""
@@ -194,6 +202,8 @@ class Entities:
         else:
             splice = document.render_feature if form.media is GEO else document.render
             body = splice(stored.document, view)
+        if body == NOTHING:
+            raise errors.ResourceNotFound(f"entity {stored.id} has none of the members asked for")
         return await self._desk.shown(call, body, form, context)
 
     async def query(self, call: Call) -> Answer:
@@ -219,9 +229,14 @@ class Entities:
         linked = linked_of(values)
         if linked.how != "@none":
             body = await self._with_linked(call, documents, view, linked)
+        elif form.media is GEO:
+            body = document.render_features(documents, view)
+        elif view.pick or view.omit:
+            # An entity of which the projection leaves nothing is not in the answer (4.21).
+            shown = (document.render(each, view) for each in documents)
+            body = b"[%b]" % b",".join(each for each in shown if each != NOTHING)
         else:
-            splice = document.render_features if form.media is GEO else document.render_all
-            body = splice(documents, view)
+            body = document.render_all(documents, view)
         answer = await self._desk.shown(call, body, form, context)
         if page.total is not None:
             answer.headers.append(("NGSILD-Results-Count", str(page.total)))
@@ -244,7 +259,8 @@ class Entities:
         else:
             shown = [(links.inline(each, found, linked.level), view) for each in entities]
         geojson = shape(call).media is GEO
-        if single and linked.how != "flat":
+        # A flat answer about one entity is an array only when something stands beside it (suite, 018_14).
+        if single and len(shown) == 1:
             return encode(render_feature(*shown[0]) if geojson else render(*shown[0]))
         if not geojson:
             return encode([render(*each) for each in shown])
@@ -257,6 +273,7 @@ class Entities:
     def routes(self) -> list[Route]:
         """Every route of this module."""
         return [
+            *(Route(method=m, path=f"{API}/entities", handle=self.no_id) for m in ("PUT", "PATCH")),
             route("POST", "/entities", self.create, "write", TAG, accepts="Entity", answers={201: ""}),
             route(
                 "GET", "/entities", self.query, "read", TAG,
@@ -322,20 +339,9 @@ def attribute_of(call: Call, context: Context, *, scope: bool = False) -> str:
     name = call.params["attribute"]
     if scope and name == "scope":
         return name
-    if not is_name(name):
+    if not is_attribute_name(name):
         raise errors.BadRequestData(f"{name!r} is not the name of an attribute")
     return context.expand(name)
-
-
-def is_name(name: str) -> bool:
-    """Whether this can name an attribute (4.6.2)."""
-    return bool(name) and name not in _MEMBERS and not set(name) & _FORBIDDEN
-
-
-_MEMBERS = frozenset(
-    ("id", "type", "scope", "@id", "@type", "@context", "createdAt", "modifiedAt", "expiresAt")
-)
-_FORBIDDEN = frozenset("<>\"'=;()[]{},& \t\n")
 
 
 def _same_id(body: dict[str, Any], id: str) -> None:

@@ -99,7 +99,7 @@ def query_of(values: Mapping[str, Any], context: Context) -> Query:
         parse_q(values["csf"], expand)
     selectors = selectors_of(values, context)
     where = geo_of(values, context)
-    attributes = tuple(map(expand, values.get("attrs", ())))
+    attributes = tuple(map(expand, values.get("attrs", ()))) or _picked(values, context)
     if not _narrow(values, selectors, q, where is not None):
         raise errors.BadRequestData(
             "the query is too wide; give type, attrs, q or georel, or local=true to ask this platform for all"
@@ -163,6 +163,14 @@ def order_of(values: Mapping[str, Any], context: Context) -> tuple[Any, ...]:
 
 def _projection(values: Mapping[str, Any], name: str, context: Context) -> Projection | None:
     return parse_projection(values[name], context) if name in values else None
+
+
+def _picked(values: Mapping[str, Any], context: Context) -> tuple[str, ...]:
+    """Attributes of which an entity must have one to be shown at all: pick names nothing that all have."""
+    pick = _projection(values, "pick", context)
+    if pick is None or not pick.members.keys().isdisjoint(("id", "type", "scope")):
+        return ()
+    return tuple(pick.members)
 
 
 def _check_depth(linked: Linked, *projections: Projection | None) -> None:
