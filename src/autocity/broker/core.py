@@ -507,11 +507,15 @@ class Broker:
             self._tenants.add(caller.tenant)
         return result
 
+    async def sweep(self) -> int:
+        """Delete entities past their `expiresAt` (4.22) as any deletion: recorded, told. How many."""
+        return await self._writer.sweep()
+
     async def _sweep_on(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                await self._writer.sweep()
+                await self.sweep()
             except Exception:
                 log.exception("expired entities could not be removed; trying again")
 

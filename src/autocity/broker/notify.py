@@ -172,7 +172,7 @@ class Notifier:
             self.accept(waiting)
         else:
             # Too much to hold, and one backlog may hide all others: each subscription looks for itself.
-            for key in self._subscriptions.keys():
+            for key in self._subscriptions:
                 lane = self._lane(key)
                 lane.more = True
                 self._run(lane)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -142,9 +142,9 @@ class Subscriptions:
         """Subscriptions of a tenant, in the order of their creation."""
         return [watch.subscription for (owner, _), watch in self._watches.items() if owner == tenant]
 
-    def keys(self) -> list[Key]:
-        """All subscriptions of all tenants."""
-        return list(self._watches)
+    def __iter__(self) -> Iterator[Key]:
+        """Tenant and id of every subscription."""
+        return iter(list(self._watches))
 
     def periodic(self) -> list[Watch]:
         """Subscriptions that are told at intervals."""

@@ -92,9 +92,9 @@ class Writer:
         self._notifier = notifier
         self._clock = clock
         self._heads: dict[tuple[str, str], Head] = {}
-        # Versions count on from a random start, so that two processes never give the same one to
-        # different states: what was built upon a state that was refused can then never be accepted.
-        self._versions = itertools.count(secrets.randbits(60))
+        # Versions go on in wide steps from a random start, so that no other writer gives the same one
+        # to another state: what was built upon a state that was refused can then never be accepted.
+        self._versions = itertools.count(secrets.randbits(60), 1 << 10)
 
     async def write(self, caller: Caller, id: str, decide: Decide) -> Outcome:
         """Decide upon one entity and commit, again and again while others come first."""
