@@ -46,7 +46,7 @@ _PROOF = NGSI_LD + "ngsildproof"
 
 _SYSTEM_MEMBERS = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))
 _VALUE_MEMBERS = frozenset(VALUE_MEMBER.values())
-_HEAD = frozenset(("id", "@id", "type", "@type", "scope", "@context"))
+_HEAD = frozenset(("id", "@id", "type", "@type", "scope", "expiresAt", "@context"))
 _KIND_OF_MEMBER: dict[str, Kind] = {
     member: cast("Kind", kind) for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"
 }
@@ -96,8 +96,11 @@ def parse_instances(body: Mapping[str, Any], context: Context) -> Attributes:
     attributes: Attributes = {}
     for name in body.keys() - _HEAD - _SYSTEM_MEMBERS:
         items = body[name] if isinstance(body[name], list) else [body[name]]
+        if NGSI_LD_NULL in items:
+            raise BadRequestData(f"{name} must hold instances; only the value of one may be null (5.5.4)")
+        # What was deleted is part of a history: an instance whose value is null (4.5.7).
         attributes[context.expand(name)] = tuple(
-            instance for item in items for instance in parse_attribute(item, context, name)
+            instance for item in items for instance in parse_attribute(item, context, name, nulls=True)
         )
     if not attributes:
         raise BadRequestData("at least one attribute with an instance is needed")
