@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +34,42 @@ SERIES = (("urbanev-stations", "urbanev-stations.csv"), ("urbanev-weather", "urb
 """Shipped mapping and file of each open series."""
 
 BATCH = 200
+HISTORIES = 12
+"""How many entities, or days of one thing, go to the sink at once: others want the loop in between."""
 
 Stage = Callable[[str, int, int], None]
 
 
 async def load(sink: Sink, seed: int, now: datetime, progress: Stage | None = None) -> list[Report]:
-    """Fill an empty city: facts, simulated entities and their last day, open series. One report a part.
+    """Fill an empty city: first `furnish`, then `remember`. One report a part.
 
     `progress(stage, done, total)` with the stages facts, simulation, history and one per open series.
-    `now` must bear a timezone.
     """
-    tell = progress or (lambda stage, done, total: None)
-    simulation = Simulation(seed)
-    reports = [
+    return await furnish(sink, seed, now, progress) + await remember(sink, seed, now, progress)
+
+
+async def furnish(sink: Sink, seed: int, now: datetime, progress: Stage | None = None) -> list[Report]:
+    """What the city shows at once: stated facts, and the simulated entities as they are at `now` (which
+    bears a timezone). Well under a second."""
+    tell = progress or _silent
+    return [
         await _upsert(sink, "facts", models.facts(), tell),
-        await _upsert(sink, "simulation", simulation.entities(now), tell),
-        await _remember(sink, simulation, now, tell),
+        await _upsert(sink, "simulation", Simulation(seed).entities(now), tell),
     ]
+
+
+async def remember(sink: Sink, seed: int, now: datetime, progress: Stage | None = None) -> list[Report]:
+    """What fills the charts: the simulated layer's day before `now`, and the open series. A few seconds;
+    may run while the city is in use, and again when it was interrupted."""
+    tell = progress or _silent
+    reports = [await _remember(sink, Simulation(seed), now, tell)]
     for rules, file in SERIES:
         reports.append(await _import(sink, rules, mapping.SHIPPED / file, tell))
     return reports
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    pass
 
 
 async def live(
@@ -90,15 +107,14 @@ async def _upsert(sink: Sink, stage: str, entities: Sequence[dict[str, Any]], te
 
 
 async def _remember(sink: Sink, simulation: Simulation, now: datetime, tell: Stage) -> Report:
-    """One history at a time: each is a day of one thing, and others want the loop in between."""
     report = Report(source="history")
-    total = simulation.moving
-    for evolution in simulation.history(now - BACKFILL, now, BACKFILL_STEP):
-        report.rows += 1
-        refusals = await sink.record([evolution])
-        _book(report, evolution, refusals[0])
+    evolutions = simulation.history(now - BACKFILL, now, BACKFILL_STEP)
+    while batch := list(islice(evolutions, HISTORIES)):
+        report.rows += len(batch)
+        for evolution, refusal in zip(batch, await sink.record(batch), strict=True):
+            _book(report, evolution, refusal)
         await asyncio.sleep(0)
-        tell("history", report.rows, total)
+        tell("history", report.rows, simulation.moving)
     return report
 
 

@@ -126,7 +126,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     source: SourceRule = SourceRule()
     observed_at: TimeRule | None = None
     series: bool = False
-    missing: list[str] = list(MISSING)
+    missing: tuple[str, ...] = MISSING
     title: dict[str, str] = {}
     credit: str = ""
     licence: str = ""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from autocity.broker import Broker, Caller
-from autocity.errors import CityError
+from autocity.errors import CityError, ResourceNotFound, StoreUnavailable
 from autocity.ld.context import Context
 from autocity.ld.entity import parse_entity, parse_evolution
-from autocity.model import Entity
+from autocity.ld.instants import instant
+from autocity.ld.temporal import Window
+from autocity.model import Attribute, Attributes, Entity
 
 
 class BrokerSink:
@@ -35,19 +40,46 @@ class BrokerSink:
         return outcome
 
     async def record(self, histories: Sequence[dict[str, Any]]) -> list[str | None]:
-        """Create or update temporal evolution (5.6.11): per history None, or why it was refused."""
-        return [await self._record(body) for body in histories]
+        """Create or update temporal evolution (5.6.11): per history None, or why it was refused.
+
+        A file may be imported twice: an instance recorded already is left alone, or replaced when its
+        value is another now.
+        """
+        # All at once, so that the store's writer makes one commit of many.
+        return list(await asyncio.gather(*map(self._record, histories)))
 
     async def _record(self, body: dict[str, Any]) -> str | None:
         try:
-            context = await self._context(body)
-            entity = parse_evolution(body, context)
-            await self._broker.upsert_temporal(
-                self._caller, entity.id, entity.types, entity.scopes, entity.attributes
-            )
+            entity = parse_evolution(body, await self._context(body))
+            attributes = await self._unrecorded(entity)
+            if attributes:
+                await self._broker.upsert_temporal(
+                    self._caller, entity.id, entity.types, entity.scopes, attributes
+                )
+        except StoreUnavailable:
+            raise
         except CityError as refusal:
             return refusal.detail
         return None
+
+    async def _unrecorded(self, entity: Entity) -> Attributes:
+        """The instances that history does not hold yet; one with another value bears the id of the old."""
+        try:
+            history = await self._broker.retrieve_temporal(
+                self._caller, entity.id, _span(entity), tuple(entity.attributes)
+            )
+        except ResourceNotFound:
+            return entity.attributes
+        fresh: Attributes = {}
+        for name, instances in entity.attributes.items():
+            old = {(one.observed_at, one.dataset_id): one for one in history.attributes.get(name, ())}
+            told = [(one, old.get((one.observed_at, one.dataset_id))) for one in instances]
+            kept = tuple(
+                _renewed(one, known) for one, known in told if known is None or known.value != one.value
+            )
+            if kept:
+                fresh[name] = kept
+        return fresh
 
     async def _parse(self, body: dict[str, Any]) -> Entity:
         return parse_entity(_bare(body), await self._context(body))
@@ -59,3 +91,15 @@ class BrokerSink:
 
 def _bare(body: dict[str, Any]) -> dict[str, Any]:
     return {name: member for name, member in body.items() if name != "@context"}
+
+
+def _span(entity: Entity) -> Window:
+    """The time that the instances of a history cover."""
+    instants = [
+        instant(one.observed_at) for many in entity.attributes.values() for one in many if one.observed_at
+    ]
+    return Window("between", min(instants), max(instants) + 1) if instants else Window()
+
+
+def _renewed(fresh: Attribute, known: Attribute | None) -> Attribute:
+    return fresh if known is None else replace(fresh, instance_id=known.instance_id)
