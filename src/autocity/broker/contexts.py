@@ -50,7 +50,7 @@ MAX_CACHED = 1000
 DAY = 86_400 * SECOND
 LEAST_AGE, USUAL_AGE, MOST_AGE = 60 * SECOND, DAY, 7 * DAY
 RETRY_AFTER = 30 * SECOND
-"""How long a URL that failed is not asked again."""
+"""How long a URL that timed out is not asked again; one that refused at once may be asked at once."""
 
 
 class Served(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -240,13 +240,15 @@ class Contexts:
         return task
 
     async def _fetch_now(self, url: str) -> Served:
-        before = self._cached(url)
+        before, begun = self._cached(url), self._clock()
         try:
             fetched = await self._download(url, before.etag if before else "")
         except LdContextNotAvailable as fault:
             if len(self._failed) > MAX_CACHED:
                 self._failed.clear()
-            self._failed[url] = (self._clock() + RETRY_AFTER, fault.detail)
+            # A failure is remembered for as long as it hurt: it guards against waiting, not against asking.
+            now = self._clock()
+            self._failed[url] = (now + min(RETRY_AFTER, 6 * (now - begun)), fault.detail)
             raise
         self._failed.pop(url, None)
         now = self._clock()
@@ -397,6 +399,8 @@ class Contexts:
         if not id:
             raise BadRequestData("name the @context to delete by its local id or URL")
         if language.is_core(id) or id in self._built_in:
+            if reload:  # what is built in is always fresh
+                return
             raise BadRequestData(f"{id} is built in and cannot be deleted")
         try:
             entry = await self._stored(id, tenant)
