@@ -14,8 +14,8 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -169,8 +169,25 @@ async def _stop_with_parent(parent: int, server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def _server(city: City) -> uvicorn.Server:
-    return uvicorn.Server(
+class _Server(uvicorn.Server):
+    """A server that stops on SIGINT and SIGTERM and then lets the program end by itself: uvicorn's own way
+    raises the signal again, which would end the process before the store is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _server(city: City) -> _Server:
+    return _Server(
         uvicorn.Config(
             city.application,
             lifespan="off",

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Reply(Struct):
     """An HTTP answer."""
 
     status: int
-    headers: dict[str, str]
+    headers: Message
     body: bytes
 
     def json(self) -> Any:
@@ -49,10 +50,10 @@ class Program(Struct):
         opener = urllib.request.build_opener(_NoRedirect)
         try:
             with opener.open(request, timeout=20) as answer:
-                return Reply(answer.status, dict(answer.headers), answer.read())
+                return Reply(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as answer:
             with answer:
-                return Reply(answer.code, dict(answer.headers), answer.read())
+                return Reply(answer.code, answer.headers, answer.read())
 
     def find(self, pattern: str) -> str:
         """What the program said on stderr that fits; the first group."""

@@ -124,14 +124,15 @@ class ApiSink:
 
     async def upsert(self, entities: Sequence[dict[str, Any]]) -> Sequence[str | None]:
         """Batch upsert with update (5.6.8): per entity None, or why it was refused."""
-        reply = await self._post("/ngsi-ld/v1/entityOperations/upsert?options=update", entities)
+        bodies = [_in_context(entity) for entity in entities]
+        reply = await self._post("/ngsi-ld/v1/entityOperations/upsert?options=update", bodies)
         return _per_entity(reply, [str(e.get("id")) for e in entities])
 
     async def record(self, histories: Sequence[dict[str, Any]]) -> Sequence[str | None]:
         """Temporal upsert (5.6.11), one by one: per history None, or why it was refused."""
         outcome: list[str | None] = []
         for history in histories:
-            reply = await self._post("/ngsi-ld/v1/temporal/entities", history)
+            reply = await self._post("/ngsi-ld/v1/temporal/entities", _in_context(history))
             outcome.append(None if reply.status < 300 else _reason(reply))
         return outcome
 
@@ -140,6 +141,13 @@ class ApiSink:
             "POST", path, msgspec.json.encode(body), {"Content-Type": "application/ld+json"}
         )
         return expect(reply, reply.status) if reply.status not in (401, 403) else expect(reply)
+
+
+def _in_context(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with an @context, the core one when it has none."""
+    from autocity.ld.context import CORE_URL
+
+    return body if "@context" in body else {"@context": CORE_URL, **body}
 
 
 def _per_entity(reply: Reply, ids: Sequence[str]) -> list[str | None]:

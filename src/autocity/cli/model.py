@@ -146,9 +146,9 @@ def validate(
     if as_json:
         say.data({"entities": count, "faults": faults})
     else:
-        for fault in faults:
-            allowed = f" (allowed: {fault['allowed']})" if fault["allowed"] else ""
-            say.note(f"line {fault['line']}: {fault['id']}: {fault['where']}: {fault['reason']}{allowed}")
+        for told in faults:
+            allowed = f" (allowed: {told['allowed']})" if told["allowed"] else ""
+            say.note(f"line {told['line']}: {told['id']}: {told['where']}: {told['reason']}{allowed}")
         say.note(f"{count} entities, {len(faults)} faults.")
     if faults:
         raise typer.Exit(say.FAILED)
