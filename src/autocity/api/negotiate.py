@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Operation, Route, Scope
+from autocity.api.versions import CURRENT, Version, conform, parse
 from autocity.broker import Caller, Contexts
 from autocity.errors import CityError
 from autocity.ld.context import CORE_URL, Context, is_name
@@ -26,9 +27,6 @@ GEO: Media = "application/geo+json"
 MERGE_PATCH = "application/merge-patch+json"
 
 CONTEXT_RELATION = "http://www.w3.org/ns/json-ld#context"
-VERSION = "1.9"
-"""The version of the standard that answers conform to (6.3.6, 4.3.6.8)."""
-
 API = "/ngsi-ld/v1"
 
 MAX_LIMIT = 1000
@@ -448,7 +446,7 @@ class Preference(NamedTuple):
     """What the `Prefer` header asks: the version that an answer conforms to, and a GeoJSON body
     without @context."""
 
-    version: str | None = None
+    version: Version | None = None
     plain_geojson: bool = False
 
 
@@ -461,7 +459,7 @@ def preferred(header: str | None) -> Preference:
         key.strip().lower(): value.strip().strip('"')
         for key, _, value in (part.partition("=") for part in re.split("[,;]", header))
     }
-    return Preference(wishes.get("ngsi-ld"), wishes.get("body") == "json")
+    return Preference(parse(wishes.get("ngsi-ld", "")), wishes.get("body") == "json")
 
 
 class Shape(NamedTuple):
@@ -572,9 +570,19 @@ class Desk:
             url = context.link or await self._url(context, call.tenant)
             headers.append(("Link", f'<{url}>; rel="{CONTEXT_RELATION}"; type="{LD}"'))
         prefer = call.headers.get("prefer")
-        if prefer is not None and preferred(prefer).version:
-            headers.append(("Preference-Applied", f"ngsi-ld={VERSION}"))
+        version = preferred(prefer).version if prefer is not None else None
+        if version is not None:
+            headers.append(("Preference-Applied", f"ngsi-ld={version[0]}.{version[1]}"))
         return Answer(status=status, body=body, media=shape.media, headers=headers)
+
+    async def entities(self, call: Call, body: bytes, shape: Shape, context: Context) -> Answer:
+        """Entity data as an answer; 203 when an earlier version was preferred and it had to be amended."""
+        prefer = call.headers.get("prefer")
+        version = preferred(prefer).version if prefer is not None else None
+        if version is None or version == CURRENT or shape.media is GEO:
+            return await self.shown(call, body, shape, context)
+        amended = conform(body, version)
+        return await self.shown(call, amended, shape, context, 200 if amended == body else 203)
 
     async def told(
         self, call: Call, told: dict[str, Any] | list[dict[str, Any]], shape: Shape, context: Context

@@ -204,7 +204,7 @@ class Entities:
             body = splice(stored.document, view)
         if body == NOTHING:
             raise errors.ResourceNotFound(f"entity {stored.id} has none of the members asked for")
-        return await self._desk.shown(call, body, form, context)
+        return await self._desk.entities(call, body, form, context)
 
     async def query(self, call: Call) -> Answer:
         """Query entities (5.7.2, 6.4.3.2)."""
@@ -237,7 +237,7 @@ class Entities:
             body = b"[%b]" % b",".join(each for each in shown if each != NOTHING)
         else:
             body = document.render_all(documents, view)
-        answer = await self._desk.shown(call, body, form, context)
+        answer = await self._desk.entities(call, body, form, context)
         if page.total is not None:
             answer.headers.append(("NGSILD-Results-Count", str(page.total)))
             more = query.offset + len(documents) < page.total
