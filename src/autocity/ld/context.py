@@ -44,6 +44,7 @@ _SETTING_WORDS = "base direction import language propagate protected version voc
 _VALUE_WORDS = "container context graph id included index json list nest none prefix reverse set type value"
 _SETTINGS = frozenset(f"@{word}" for word in _SETTING_WORDS.split())
 _KEYWORDS = _SETTINGS.union(f"@{word}" for word in _VALUE_WORDS.split())
+_COERCIONS = frozenset(("@id", "@json", "@none", "@vocab"))
 
 _MEMBERS = """
 createdAt datasetId deletedAt entity entityIdSealed entityList entityTypeSealed expiresAt hasJSON
@@ -201,11 +202,13 @@ async def compile(source: Source | None, load: Load) -> Context:
     override it. Scoped contexts are refused (5.5.7). A term set to null goes to the default vocabulary.
     Raises `errors.BadRequestData` for an invalid context, and what `load` raises.
     """
-    own = _without_core(source)
-    if own is None:
+    if source is None:
         return CORE
     compiler = _Compiler(load)
     await compiler.apply(source, base=None, depth=0)
+    own = _without_core(source)
+    if own is None:
+        return CORE
     terms = {name: term for name, term in compiler.terms.items() if term is not None}
     return Context(terms | CORE_TERMS, own)
 
@@ -215,7 +218,7 @@ def _without_core(source: Any) -> Any:
     if isinstance(source, str):
         return None if is_core(source) else source
     if isinstance(source, list):
-        return [part for part in map(_without_core, source[:MAX_PARTS]) if part is not None] or None
+        return [part for part in map(_without_core, source) if part is not None] or None
     return source
 
 
@@ -344,7 +347,7 @@ class _Definitions:
         iri = self._own(name) if reference == name else self._mapping(name, reference)
         if iri is None:
             return None
-        return Term(iri, prefix=":" not in name and "/" not in name and iri.endswith(_DELIMITERS))
+        return Term(iri, prefix=iri.endswith(_DELIMITERS) and not _is_compound(name))
 
     def _expanded(self, name: str, definition: dict[str, Any]) -> Term | None:
         if "@context" in definition:
@@ -358,26 +361,34 @@ class _Definitions:
         iri = self._own(name) if reference == name else self._mapping(name, reference)
         if iri is None:
             return None
-        return Term(iri, self._coercion(name, definition.get("@type")), definition.get("@prefix") is True)
+        prefix = definition.get("@prefix", False)
+        if "@prefix" in definition and (_is_compound(name) or iri in _KEYWORDS or type(prefix) is not bool):
+            raise BadRequestData(
+                f"the @prefix of {name!r:.100} in the @context must be true or false, if any"
+            )
+        return Term(iri, self._coercion(name, definition.get("@type")), prefix)
 
     def _coercion(self, name: str, reference: Any) -> str | None:
         if reference is None:
             return None
         if not isinstance(reference, str):
             raise BadRequestData(f"the @type of {name!r:.100} in the @context must be an IRI or keyword")
-        return self._expand(reference)
+        iri = self._expand(reference)
+        if iri is None or not (iri in _COERCIONS or _ABSOLUTE.fullmatch(iri)):
+            raise BadRequestData(f"the @type of {name!r:.100} in the @context is no IRI: {reference!r:.100}")
+        return iri
 
     def _mapping(self, name: str, reference: str) -> str | None:
         """The IRI that a reference in a definition stands for; None when it is to be ignored."""
-        if reference in _KEYWORDS:
-            if reference == "@context":
-                raise BadRequestData(f"the @context makes {name!r:.100} another name of @context")
-            return reference
-        if _LIKE_KEYWORD.fullmatch(reference):
+        if reference == "@context":
+            raise BadRequestData(f"the @context makes {name!r:.100} another name of @context")
+        if reference not in _KEYWORDS and _LIKE_KEYWORD.fullmatch(reference):
             return None
         iri = self._expand(reference)
         if iri is None or not (iri in _KEYWORDS or _ABSOLUTE.fullmatch(iri)):
             raise BadRequestData(f"the @context maps {name!r:.100} to {reference!r:.100}, which is no IRI")
+        if _is_compound(name) and self._own(name) != iri:
+            raise BadRequestData(f"the @context maps {name!r:.100} to something else than it reads")
         return _bounded(iri)
 
     def _own(self, name: str) -> str:
@@ -401,6 +412,11 @@ class _Definitions:
             term = self._terms[reference]
             return term.iri if term else None
         return _join(reference, self._terms) if ":" in reference else self._vocabulary + reference
+
+
+def _is_compound(name: str) -> bool:
+    """Whether a term is spelled like an IRI, so that it has a meaning before it is defined."""
+    return ":" in name[1:-1] or "/" in name
 
 
 def _join(name: str, terms: Mapping[str, Term | None]) -> str:
