@@ -235,6 +235,11 @@ class Notifier:
 
     async def drop(self, tenant: str, subscription: str) -> None:
         """Forget what waits for a subscription that is no more."""
+        self._rewritten = {
+            id: each
+            for id, each in self._rewritten.items()
+            if (each.tenant, each.subscription) != (tenant, subscription)
+        }
         lane = self._lanes.pop((tenant, subscription), None)
         if lane is not None:
             self._known.difference_update(each.id for each in lane.queue)
@@ -342,7 +347,10 @@ class Notifier:
             await sender.send(watch, delivery)
         except Undelivered as fault:
             self._subscriptions.sent(*lane.key, ok=False)
-            self._failed(lane, watch, delivery, fault)
+            if self._subscriptions.watch(*lane.key) is None:
+                self._done(delivery)
+            else:
+                self._failed(lane, watch, delivery, fault)
         else:
             lane.failures = 0
             self._subscriptions.sent(*lane.key, ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from errno import EACCES
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,11 +52,11 @@ class Outbound(Struct, frozen=True):
         mapped = getattr(address, "ipv4_mapped", None)
         if mapped is not None:
             address = mapped
+        if address.is_unspecified or address.is_multicast:
+            return False
         if address.is_loopback:
             return self.allow_loopback or self.allow_private
-        return (address.is_global and not address.is_multicast) or (
-            self.allow_private and address.is_private and not address.is_unspecified
-        )
+        return address.is_global or self.allow_private
 
     def session(self, *, total: float | None = None, connect: float | None = None) -> aiohttp.ClientSession:
         """An HTTP client that connects nowhere else. Times in seconds; it follows no redirect unasked,
@@ -82,7 +83,7 @@ class Resolver(AbstractResolver):
         found = await self._resolver.resolve(host, port, family)
         permitted = [each for each in found if self._outbound.permits(each["host"])]
         if not permitted:
-            raise OSError(f"{host} is a private address, which network.allow_private would allow")
+            raise PermissionError(EACCES, f"{host} is a private address, which network.allow_private allows")
         return permitted
 
     async def close(self) -> None:
