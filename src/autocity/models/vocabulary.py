@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -386,10 +387,7 @@ def _terms(types: Iterable[TypeModel]) -> dict[str, str]:
 
 
 def spell(name: str) -> str:
-    """A short name in words: `averageVehicleSpeed` reads "Average vehicle speed", `route_id` "Route id"."""
-    words: list[str] = []
-    for index, letter in enumerate(name.replace("_", " ").replace("-", " ")):
-        starts = letter.isupper() and index > 0 and (name[index - 1].islower() or name[index - 1].isdigit())
-        words.append(" " + letter.lower() if starts and not name[index + 1 : index + 2].isupper() else letter)
-    text = "".join(words).strip()
+    """A short name in words: `averageVehicleSpeed` is "Average vehicle speed", `accessURL` "Access URL"."""
+    parts = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_-]", " ", name).split()
+    text = " ".join(part if part.isupper() and len(part) > 1 else part.lower() for part in parts)
     return text[:1].upper() + text[1:]
