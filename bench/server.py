@@ -40,6 +40,7 @@ def _serve_echo() -> None:
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(2048)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
     config = uvicorn.Config(
         echo, http="httptools", loop="uvloop", lifespan="off", ws="none", access_log=False

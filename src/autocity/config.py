@@ -89,6 +89,8 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
     """debug, info, warning or error."""
     format: str = "auto"
     """`json`, `text`, or `auto`: text on a terminal, else JSON."""
+    requests: str = "refused"
+    """Which requests get a line: `all`, or `refused` (status 400 and above)."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -247,6 +249,7 @@ def _contradictions(settings: Settings) -> list[str]:
             log.level not in ("debug", "info", "warning", "error"),
             "log.level must be debug, info, warning or error",
         ),
+        (log.requests not in ("all", "refused"), "log.requests must be all or refused"),
         (log.format not in ("auto", "json", "text"), "log.format must be auto, json or text"),
     )
     return [message for broken, message in rules if broken]

@@ -345,6 +345,5 @@ def set_up_logs(settings: Settings) -> None:
     root.setLevel(settings.log.level.upper())
     for noisy in ("uvicorn", "uvicorn.error", "aiohttp", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    if text and settings.log.level != "debug":
-        # On a terminal a line per request would bury what matters.
-        logging.getLogger("autocity.access").setLevel(logging.WARNING)
+    access = logging.getLogger("autocity.access")
+    access.setLevel(logging.INFO if settings.log.requests == "all" else logging.WARNING)

@@ -37,7 +37,7 @@ class Writer(threading.Thread):
                 id = f"{self.counter}-{value}"
                 self._send(connection, "POST", "/ngsi-ld/v1/entities", self._counter(id, value))
                 self.created.append(id)
-                body = {"value": {"type": "Property", "value": value}}
+                body = {"reading": {"type": "Property", "value": value}}
                 self._send(connection, "PATCH", f"/ngsi-ld/v1/entities/{self.counter}/attrs", body)
                 self.values.append(value)
         except (OSError, http.client.HTTPException):
@@ -47,14 +47,14 @@ class Writer(threading.Thread):
 
     @staticmethod
     def _counter(id: str, value: int) -> dict[str, object]:
-        return {"id": id, "type": "Counter", "value": {"type": "Property", "value": value}}
+        return {"id": id, "type": "Counter", "reading": {"type": "Property", "value": value}}
 
     @staticmethod
     def _send(connection: http.client.HTTPConnection, method: str, path: str, body: object) -> None:
         connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         answer.read()
-        assert answer.status in (201, 204), answer.status
+        assert answer.status in (201, 204), f"{method} {path}: {answer.status}"
 
 
 def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
@@ -94,14 +94,14 @@ def check(city: Program, writers: list[Writer]) -> None:
         if not writer.values:
             continue
         now = city.request("GET", f"/ngsi-ld/v1/entities/{writer.counter}?options=keyValues").json()
-        assert now["value"] >= writer.values[-1]
+        assert now["reading"] >= writer.values[-1]
         recorded: set[int] = set()
         path = (
             f"/ngsi-ld/v1/temporal/entities/{writer.counter}?options=temporalValues&timeproperty=modifiedAt"
         )
         reply = city.request("GET", f"{path}&lastN={len(writer.values) + 10}")
         assert reply.status in (200, 206)
-        recorded.update(value for value, _ in reply.json()["value"]["values"])
+        recorded.update(value for value, _ in reply.json()["reading"]["values"])
         if reply.status == 200:
             assert recorded >= set(writer.values)
         else:

@@ -405,9 +405,11 @@ class Application:
         template = call.route.path if call.route else ""
         if self._observe is not None:
             self._observe(call.method, template, status, seconds)
-        if access.isEnabledFor(logging.INFO):
-            access.info(
-                "request answered",
+        level = logging.INFO if status < 400 else logging.WARNING
+        if access.isEnabledFor(level):
+            access.log(
+                level,
+                "request answered" if status < 400 else "request refused",
                 extra={
                     "request_id": call.request_id,
                     "method": call.method,
