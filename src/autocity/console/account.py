@@ -18,7 +18,9 @@ YEAR = 365 * 24 * 3600
 async def sign_in(city: City, who: Reader, call: Call) -> Answer:
     """The sign-in form, with the fault of the attempt before."""
     query = dict(call.query)
-    return page.render(who, "signin.html", next=local_path(query.get("next", "/")), error=query.get("error", ""))
+    return page.render(
+        who, "signin.html", next=local_path(query.get("next", "/")), error=query.get("error", "")
+    )
 
 
 async def set_up(city: City, who: Reader, call: Call) -> Answer:

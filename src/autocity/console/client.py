@@ -40,15 +40,19 @@ class City:
 
     async def get(self, path: str, *, context: str | None = None, accept: str = "application/json") -> Answer:
         """The answer to a GET. Raises the refusal that the API gave."""
+        answer = await self.ask(path, context=context, accept=accept)
+        if answer.status >= 400:
+            raise refusal(answer)
+        return answer
+
+    async def ask(self, path: str, *, context: str | None = None, accept: str = "application/json") -> Answer:
+        """The answer to a GET, whatever it is."""
         headers = [("Accept", accept)]
         if context:
             headers.append(("Link", link(context)))
         if self._tenant:
             headers.append(("NGSILD-Tenant", self._tenant))
-        answer = await self._api.local("GET", path, headers, b"", self._identity)
-        if answer.status >= 400:
-            raise refusal(answer)
-        return answer
+        return await self._api.local("GET", path, headers, b"", self._identity)
 
     async def document(self, path: str, *, context: str | None = None) -> Any:
         """The JSON at a path."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 from autocity.api.asgi import Answer, Call
 from autocity.console import names, page, show, words
 from autocity.console.client import ROOT, City, Document, entities_path, entity_path, results_count
+from autocity.console.connect import example
 from autocity.console.page import Reader, speech
 from autocity.errors import CityError
 from autocity.models import CITY_CONTEXT
@@ -24,7 +25,12 @@ PAGE = 25
 POINTS = 2000
 """At most this many of the newest points are drawn in a history chart."""
 
-RANGES = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+RANGES = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(days=1),
+    "7d": timedelta(days=7),
+}
 """Choices of history, by name in the address; any other name means all of it."""
 
 FRAME = frozenset({"id", "type", "@context", "scope", "createdAt", "modifiedAt", "deletedAt", "expiresAt"})
@@ -136,7 +142,7 @@ async def entity(city: City, who: Reader, call: Call) -> Answer:
         spans=list(RANGES),
         place=_place(found, who),
         jsonld=msgspec.json.format(plain.body, indent=2).decode(),
-        command=_curl(call, id),
+        command=example("entity", call, who, path=entity_path(id)),
     )
 
 
@@ -227,7 +233,11 @@ def _line(found: Document, language: str) -> Line:
 
 def _head(found: Document, who: Reader) -> dict[str, Any]:
     """What stands above everything else: name, types, where it comes from and how sure it is."""
-    values = {name: _value(found[name]) for name in ("source", "confidence", "synthetic", "description") if name in found}
+    values = {
+        name: _value(found[name])
+        for name in ("source", "confidence", "synthetic", "description")
+        if name in found
+    }
     return {
         "entity_id": found["id"],
         "name": _title({"id": found["id"], "name": _value(found.get("name"))}, who.language),
@@ -244,13 +254,13 @@ def _head(found: Document, who: Reader) -> dict[str, Any]:
 def _cells(found: Document, language: str) -> list[Cell]:
     """Every attribute instance, those that are measured first, then as the entity has them."""
     types = _type_list(found)
-    cells = []
-    for name, content in found.items():
-        if name in FRAME:
-            continue
-        for instance in content if isinstance(content, list) else [content]:
-            if isinstance(instance, dict):
-                cells.append(_cell(name, instance, types, language))
+    cells = [
+        _cell(name, instance, types, language)
+        for name, content in found.items()
+        if name not in FRAME
+        for instance in (content if isinstance(content, list) else [content])
+        if isinstance(instance, dict)
+    ]
     return sorted(cells, key=lambda cell: (not (cell.numeric and cell.observed), not cell.observed))
 
 
@@ -276,7 +286,9 @@ def _cell(name: str, instance: Document, types: list[str], language: str) -> Cel
     change = msgspec.structs.replace
     if kind in ("Relationship", "ListRelationship"):
         listed = value if isinstance(value, list) else [value]
-        links = [str(one["object"]) if isinstance(one, dict) and "object" in one else str(one) for one in listed]
+        links = [
+            str(one["object"]) if isinstance(one, dict) and "object" in one else str(one) for one in listed
+        ]
         return change(common, links=links)
     if kind == "LanguageProperty" and isinstance(value, dict):
         best = show.phrase(value, language)
@@ -326,7 +338,11 @@ def _points(content: Any) -> list[tuple[str, float]]:
     """Instants and numbers of an attribute in simplified temporal form (4.5.8), oldest first."""
     instances = content if isinstance(content, list) else [content or {}]
     pairs = [pair for instance in instances for pair in instance.get("values", ())]
-    found = [(str(at), value) for value, at in pairs if isinstance(value, int | float) and not isinstance(value, bool)]
+    found = [
+        (str(at), value)
+        for value, at in pairs
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
     return sorted(found)
 
 
@@ -339,14 +355,6 @@ def _place(found: Document, who: Reader) -> dict[str, Any] | None:
     say = speech(who)
     name = _title({"id": found["id"], "name": _value(found.get("name"))}, who.language)
     return {"geometry": geometry, "label": say("Place of %(name)s", name=name), "context": CITY_CONTEXT}
-
-
-def _curl(call: Call, id: str) -> str:
-    host = call.header("host") or "127.0.0.1:8026"
-    return (
-        f"curl 'http://{host}{entity_path(id)}' \\\n  -H 'Accept: application/ld+json' \\\n"
-        f"  -H 'Link: <{CITY_CONTEXT}>; rel=\"http://www.w3.org/ns/json-ld#context\"; type=\"application/ld+json\"'"
-    )
 
 
 def _value(instance: Any) -> Any:
@@ -372,7 +380,11 @@ def _scalar(value: Any, language: str) -> str:
         return show.phrase(value, language)
     if isinstance(value, list):
         return ", ".join(_scalar(one, language) for one in value)
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT.+", value) and (instant := show.moment(value)):
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"\d{4}-\d\d-\d\dT.+", value)
+        and (instant := show.moment(value))
+    ):
         return show.when(instant, language)
     return str(value)
 

@@ -22,7 +22,9 @@ def refuse(call: Call, error: CityError) -> Answer:
     code = status(error)
     if isinstance(error, Unauthorized) and call.method == "GET" and not call.path.startswith("/signin"):
         return Answer(status=303, headers=[("Location", f"/signin?next={quote(who.path, safe='')}")])
-    return page.render(who, "error.html", status=code, code=code, detail=error.detail, request=call.request_id)
+    return page.render(
+        who, "error.html", status=code, code=code, detail=error.detail, request=call.request_id
+    )
 
 
 def _is_reader(call: Call) -> bool:

@@ -1,8 +1,9 @@
-"""The industry page: what the city's documents state about its automobile industry, each figure with its source."""
+"""The industry page: what documents state about the automobile industry, each figure with its source."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -14,8 +15,8 @@ from autocity.console.page import Reader, speech
 from autocity.models import CITY_CONTEXT
 
 TYPES = (
-    "ProductionRecord", "OutputRecord", "ProjectPortfolio", "IndustrialProject", "CorePart", "AutomobileService",
-    "IndustrySegment", "Brand", "Town", "TownPart", "Plate", "SourceDocument",
+    "ProductionRecord", "OutputRecord", "ProjectPortfolio", "IndustrialProject", "CorePart",
+    "AutomobileService", "IndustrySegment", "Brand", "Town", "TownPart", "Plate", "SourceDocument",
 )  # fmt: skip
 
 
@@ -29,13 +30,13 @@ class Origin(Struct, frozen=True, kw_only=True):
 
 
 class Fact(Struct, frozen=True, kw_only=True):
-    """A number that a document states, with its change on the year before."""
+    """A number that a document states, with its change on the year before in percent."""
 
     id: str
     label: str
     value: str
-    unit: str = ""
-    change: float | None = None
+    unit: str
+    change: float | None
     origin: Origin
 
 
@@ -48,137 +49,170 @@ class Item(Struct, frozen=True, kw_only=True):
     origin: Origin
 
 
+class Production(Struct, frozen=True, kw_only=True):
+    """Vehicles made and sold in a period, and the growth of both in percent."""
+
+    id: str
+    name: str
+    brand: str
+    produced: int | None
+    production_growth: float | None
+    sold: int | None
+    sales_growth: float | None
+    origin: Origin
+
+
+class Stated(Struct, frozen=True):
+    """The industry's entities in key-values form, by type, as one reader reads them."""
+
+    found: dict[str, list[Document]]
+    who: Reader
+
+    def items(self, type: str, **wanted: str) -> list[Item]:
+        """The entities of a type whose attributes have the wanted values, in the city's order."""
+        return [
+            Item(
+                id=one["id"],
+                name=self.name(one),
+                note=self.phrase(one.get("description") or one.get("statement") or ""),
+                origin=self.origin(one),
+            )
+            for one in self.found[type]
+            if all(one.get(attribute) == value for attribute, value in wanted.items())
+        ]
+
+    def facts(self) -> Iterator[Fact]:
+        """The headline figures, those that are there."""
+        say = speech(self.who)
+        for one in self.found["ProductionRecord"]:
+            # Records of one brand are in the table below; those of the whole group are headlines.
+            if "refBrand" not in one:
+                for label, attribute, growth in (
+                    (say("Vehicles produced"), "unitsProduced", "productionGrowth"),
+                    (say("Vehicles sold"), "unitsSold", "salesGrowth"),
+                ):
+                    yield from self.fact(one, label, attribute, say("vehicles"), growth)
+        for one in self.found["OutputRecord"]:
+            label, unit = say("Industrial output of the zone"), say("billion yuan")
+            yield from self.fact(one, label, "outputValue", unit, "outputGrowth", money=True)
+        for one in self.found["Plate"]:
+            yield from self.fact(one, say("Area of the automobile city"), "surfaceArea", "km²")
+
+    def fact(
+        self, one: Document, label: str, attribute: str, unit: str, growth: str = "", *, money: bool = False
+    ) -> Iterator[Fact]:
+        """One headline figure, when its entity has the attribute."""
+        if attribute in one:
+            write = yuan if money else show.number
+            yield Fact(
+                id=one["id"],
+                label=label,
+                value=write(one[attribute], self.who.language),
+                unit=unit,
+                change=one.get(growth),
+                origin=self.origin(one),
+            )
+
+    def production(self) -> list[Production]:
+        """What was made and sold, the largest first."""
+        brands = {one["id"]: self.name(one) for one in self.found["Brand"]}
+        records = sorted(self.found["ProductionRecord"], key=lambda one: -one.get("unitsProduced", 0))
+        return [
+            Production(
+                id=one["id"],
+                name=self.name(one),
+                brand=brands.get(one.get("refBrand", ""), ""),
+                produced=one.get("unitsProduced"),
+                production_growth=one.get("productionGrowth"),
+                sold=one.get("unitsSold"),
+                sales_growth=one.get("salesGrowth"),
+                origin=self.origin(one),
+            )
+            for one in records
+        ]
+
+    def origin(self, one: Document) -> Origin:
+        """Where an entity's figures come from."""
+        say = speech(self.who)
+        cited = one.get("statedIn", "")
+        document = next((each for each in self.found["SourceDocument"] if each["id"] == cited), None)
+        sure = {"high": say("high"), "medium": say("medium"), "low": say("low")}
+        confidence = str(one.get("confidence", ""))
+        return Origin(
+            source=self.name(document) if document else str(one.get("source", "")),
+            document=cited if document else "",
+            date=str(one.get("statedOn", "")),
+            confidence=sure.get(confidence, confidence),
+        )
+
+    def name(self, one: Document) -> str:
+        return self.phrase(one.get("name", one["id"]))
+
+    def phrase(self, value: Any) -> str:
+        return show.phrase(
+            value.get("languageMap", value) if isinstance(value, dict) else value, self.who.language
+        )
+
+
 async def industry(city: City, who: Reader, call: Call) -> Answer:
     """Production and sales, output, projects, the chain with its weak links, brands, and Hongqi Town."""
     answers = await asyncio.gather(
         *(city.entities(context=CITY_CONTEXT, type=type, options="keyValues") for type in TYPES)
     )
-    found = dict(zip(TYPES, answers, strict=True))
-    documents = {one["id"]: one for one in found["SourceDocument"]}
-
-    def items(type: str, **wanted: str) -> list[Item]:
-        return [
-            _item(one, documents, who)
-            for one in found[type]
-            if all(one.get(attribute) == value for attribute, value in wanted.items())
-        ]
-
-    records = sorted(found["ProductionRecord"], key=lambda one: -one.get("unitsProduced", 0))
+    stated = Stated(dict(zip(TYPES, answers, strict=True)), who)
+    production = stated.production()
     return page.render(
         who,
         "industry.html",
-        facts=_facts(found, documents, who),
-        records=[_record(one, documents, who) for one in records],
-        charts=_charts(records, found["Brand"], who),
-        portfolio=next(iter(found["ProjectPortfolio"]), None),
-        projects=items("IndustrialProject"),
-        segments=items("IndustrySegment"),
-        core=items("CorePart", chainRole="core"),
-        weak=items("CorePart", chainRole="weak"),
-        services=items("AutomobileService"),
-        brands=items("Brand"),
-        town=next(iter(items("Town")), None),
-        town_parts={kind: items("TownPart", townPartKind=kind) for kind in ("district", "street", "centre")},
+        facts=list(stated.facts()),
+        production=production,
+        charts=charts(production, who),
+        portfolio=next(iter(stated.found["ProjectPortfolio"]), None),
+        projects=stated.items("IndustrialProject"),
+        segments=stated.items("IndustrySegment"),
+        core=stated.items("CorePart", chainRole="core"),
+        weak=stated.items("CorePart", chainRole="weak"),
+        services=stated.items("AutomobileService"),
+        brands=stated.items("Brand"),
+        town=next(iter(stated.items("Town")), None),
+        town_parts={
+            kind: stated.items("TownPart", townPartKind=kind) for kind in ("district", "street", "centre")
+        },
         town_places={
-            part["id"]: items("TownPart", townPartKind="place", partOf=part["id"]) for part in found["TownPart"]
+            part["id"]: stated.items("TownPart", townPartKind="place", partOf=part["id"])
+            for part in stated.found["TownPart"]
         },
     )
 
 
-def _facts(found: dict[str, list[Document]], documents: dict[str, Document], who: Reader) -> list[Fact]:
-    """The headline figures, those that are there."""
+def yuan(amount: float, language: str) -> str:
+    """An amount of yuan in the step that the words "billion yuan" stand for in the reader's language: a
+    milliard in English, 亿 (a tenth of it) in Chinese."""
+    if language.startswith("zh"):
+        return show.number(amount / 1e8, language, 1)
+    return show.number(amount / 1e9, language, 2)
+
+
+def charts(production: list[Production], who: Reader) -> dict[str, Any]:
+    """Two bar charts: vehicles by brand, and growth by brand beside that of the whole group."""
     say = speech(who)
-    facts = []
-    for one in found["ProductionRecord"]:
-        if "refBrand" not in one:
-            for attribute, growth, label in (
-                ("unitsProduced", "productionGrowth", say("Vehicles produced")),
-                ("unitsSold", "salesGrowth", say("Vehicles sold")),
-            ):
-                if attribute in one:
-                    facts.append(_fact(one, label, one[attribute], say("vehicles"), one.get(growth), documents, who))
-    for one in found["OutputRecord"]:
-        value, unit = money(one.get("outputValue", 0), who)
-        facts.append(_fact(one, say("Industrial output of the zone"), value, unit, one.get("outputGrowth"), documents, who))
-    for one in found["Plate"]:
-        if "surfaceArea" in one:
-            facts.append(_fact(one, say("Area of the automobile city"), one["surfaceArea"], "km²", None, documents, who))
-    return facts
-
-
-def _fact(
-    one: Document, label: str, value: Any, unit: str, change: float | None, documents: dict[str, Document], who: Reader
-) -> Fact:
-    text = value if isinstance(value, str) else show.number(value, who.language)
-    return Fact(id=one["id"], label=label, value=text, unit=unit, change=change, origin=_origin(one, documents, who))
-
-
-def money(yuan: float, who: Reader) -> tuple[str, str]:
-    """An amount in the steps that readers of each language count in: billions, or 亿."""
-    say = speech(who)
-    if who.language.startswith("zh"):
-        return show.number(yuan / 1e8, who.language, 1), say("billion yuan")
-    return show.number(yuan / 1e9, who.language, 2), say("billion yuan")
-
-
-def _record(one: Document, documents: dict[str, Document], who: Reader) -> dict[str, Any]:
+    brands = [one for one in production if one.brand]
+    grown = [*brands, *(one for one in production if not one.brand)]
     return {
-        "id": one["id"],
-        "name": _name(one, who),
-        "produced": one.get("unitsProduced"),
-        "production_growth": one.get("productionGrowth"),
-        "sold": one.get("unitsSold"),
-        "sales_growth": one.get("salesGrowth"),
-        "origin": _origin(one, documents, who),
-    }
-
-
-def _charts(records: list[Document], brands: list[Document], who: Reader) -> dict[str, Any]:
-    """Two bar charts of the brands that have figures: vehicles, and growth."""
-    say = speech(who)
-    named = {one["id"]: _name(one, who) for one in brands}
-    own = [one for one in records if one.get("refBrand") in named]
-    rows = [named[one["refBrand"]] for one in own]
-    grown = [*own, *(one for one in records if "refBrand" not in one)]
-
-    def series(chosen: list[Document], produced: str, sold: str) -> list[dict[str, Any]]:
-        return [
-            {"name": say("Produced"), "values": [one.get(produced) for one in chosen]},
-            {"name": say("Sold"), "values": [one.get(sold) for one in chosen]},
-        ]
-
-    return {
-        "vehicles": {"rows": rows, "series": series(own, "unitsProduced", "unitsSold"), "unit": say("vehicles")},
+        "vehicles": {
+            "unit": say("vehicles"),
+            "rows": [one.brand for one in brands],
+            "series": [
+                {"name": say("Produced"), "values": [one.produced for one in brands]},
+                {"name": say("Sold"), "values": [one.sold for one in brands]},
+            ],
+        },
         "growth": {
-            "rows": [*rows, *(say("FAW Group, all") for _ in grown[len(own) :])],
-            "series": series(grown, "productionGrowth", "salesGrowth"),
             "unit": "%",
+            "rows": [one.brand or say("FAW Group, all") for one in grown],
+            "series": [
+                {"name": say("Produced"), "values": [one.production_growth for one in grown]},
+                {"name": say("Sold"), "values": [one.sales_growth for one in grown]},
+            ],
         },
     }
-
-
-def _item(one: Document, documents: dict[str, Document], who: Reader) -> Item:
-    note = one.get("description") or one.get("statement") or ""
-    return Item(
-        id=one["id"], name=_name(one, who), note=_phrase(note, who), origin=_origin(one, documents, who)
-    )
-
-
-def _origin(one: Document, documents: dict[str, Document], who: Reader) -> Origin:
-    say = speech(who)
-    document = documents.get(str(one.get("statedIn", "")), {})
-    sure = {"high": say("high"), "medium": say("medium"), "low": say("low")}
-    return Origin(
-        source=_name(document, who) if document else str(one.get("source", "")),
-        document=str(document.get("id", "")),
-        date=str(one.get("statedOn", "")),
-        confidence=sure.get(str(one.get("confidence", "")), str(one.get("confidence", ""))),
-    )
-
-
-def _name(one: Document, who: Reader) -> str:
-    return _phrase(one.get("name", one["id"]), who)
-
-
-def _phrase(value: Any, who: Reader) -> str:
-    return show.phrase(value.get("languageMap", value) if isinstance(value, dict) else value, who.language)

@@ -1,4 +1,4 @@
-"""What types and attributes are called in the reader's language, from the catalogue of the city's vocabulary."""
+"""What types and attributes are called in the reader's language, from the catalogue of types."""
 
 from __future__ import annotations
 

@@ -11,12 +11,14 @@ from msgspec import Struct
 
 from autocity.api.asgi import Answer, Call
 from autocity.console import names, page, show
-from autocity.console.client import City, Document, results_count
+from autocity.console.client import City, Document
 from autocity.console.page import Reader, speech
 from autocity.errors import CityError
 from autocity.models import CITY_CONTEXT
 
-Tone = Literal["good", "fair", "poor", "calm", "off", "green", "heat", "energy", "lamp", "water", "bus", "plug"]
+Tone = Literal[
+    "good", "fair", "poor", "calm", "off", "green", "heat", "energy", "lamp", "water", "bus", "plug"
+]
 
 
 class Step(Struct, frozen=True):
@@ -41,7 +43,6 @@ class Layer(Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...] = ()
     states: dict[str, Tone] = {}
     size: float = 5
-    live: bool = True
     shown: bool = True
 
 
@@ -50,45 +51,48 @@ def _(text: str) -> str:
     return text
 
 
-LAYERS: tuple[Layer, ...] = (
+LAYERS = (
     Layer(
-        key="zones", type="Zone", label=_("Zones and towns"), shape="area", tone="calm", live=False,
+        key="zones", type="Zone", label=_("Zones and towns"), shape="area", tone="calm",
         look=("zoneKind", "surfaceArea", "statisticalCode"),
     ),
     Layer(
-        key="green", type="GreenSpace", label=_("Parks and green space"), shape="area", tone="green", live=False,
+        key="green", type="GreenSpace", label=_("Parks and green space"), shape="area", tone="green",
         look=("greenKind", "greenArea"),
     ),
     Layer(
-        key="river", type="RiverReach", label=_("River reaches"), shape="line", tone="water", live=False,
+        key="river", type="RiverReach", label=_("River reaches"), shape="line", tone="water",
         look=("reachLength", "waterClass"),
     ),
     Layer(
         key="traffic", type="TrafficFlowObserved", label=_("Traffic flow"), shape="line", tone="good", size=3,
         measure="averageVehicleSpeed",
         steps=(
-            Step(20, "poor", _("under 20 km/h")), Step(35, "fair", _("20–35 km/h")),
+            Step(20, "poor", _("under 20 km/h")),
+            Step(35, "fair", _("20–35 km/h")),
             Step(None, "good", _("35 km/h and more")),
         ),
         look=("averageVehicleSpeed", "intensity", "occupancy", "congested"),
     ),
     Layer(
-        key="heating", type="DistrictHeating", label=_("District heating"), shape="point", tone="heat", size=5,
-        shown=False, look=("supplyTemperature", "returnTemperature", "heatPower", "heatFlow", "heatedArea"),
+        key="heating", type="DistrictHeating", label=_("District heating"), shape="point", tone="heat",
+        look=("supplyTemperature", "returnTemperature", "heatPower", "heatFlow", "heatedArea"), shown=False,
     ),
     Layer(
-        key="energy", type="ThreePhaseAcMeasurement", label=_("Electricity meters"), shape="point", tone="energy",
-        size=5, shown=False, look=("totalActivePower", "totalActiveEnergyImport", "totalPowerFactor", "frequency"),
+        key="energy", type="ThreePhaseAcMeasurement", label=_("Electricity meters"), shape="point",
+        tone="energy", look=("totalActivePower", "totalActiveEnergyImport", "totalPowerFactor", "frequency"),
+        shown=False,
     ),
     Layer(
-        key="air", type="AirQualityObserved", label=_("Air quality, PM2.5"), shape="point", tone="good", size=8,
-        measure="pm25",
-        # The steps of China's index for the daily mean (HJ 633): 35 and 75 micrograms.
+        key="air", type="AirQualityObserved", label=_("Air quality index"), shape="point", tone="good",
+        size=8, measure="airQualityIndex",
+        # The classes of China's index (HJ 633): excellent to 50, good to 100, polluted above.
         steps=(
-            Step(35, "good", _("to 35 µg/m³")), Step(75, "fair", _("to 75 µg/m³")),
-            Step(None, "poor", _("above")),
+            Step(51, "good", _("to 50")),
+            Step(101, "fair", _("to 100")),
+            Step(None, "poor", _("above 100")),
         ),
-        look=("pm25", "pm10", "no2", "so2", "o3", "co"),
+        look=("airQualityIndex", "pm25", "pm10", "no2", "so2", "o3", "co"),
     ),
     Layer(
         key="water", type="WaterObserved", label=_("River gauges"), shape="point", tone="water", size=6,
@@ -101,8 +105,8 @@ LAYERS: tuple[Layer, ...] = (
         look=("availableCapacity", "capacity", "powerConsumption", "status"),
     ),
     Layer(
-        key="signals", type="TrafficSignal", label=_("Traffic signals"), shape="point", tone="off", size=5,
-        shown=False, measure="signalState",
+        key="signals", type="TrafficSignal", label=_("Traffic signals"), shape="point", tone="off",
+        measure="signalState", shown=False,
         states={"mainGreen": "good", "crossGreen": "poor", "mainYellow": "fair", "crossYellow": "fair"},
         look=("signalState", "signalPlan", "cycleTime"),
     ),
@@ -166,6 +170,7 @@ async def desk(who: Reader, city: City) -> dict[str, Any]:
             for layer in LAYERS
         ],
         "words": {
+            "map": say("Map of the city"),
             "live": say("Live"),
             "lost": say("Connection lost, trying again"),
             "paused": say("Paused"),
@@ -204,17 +209,31 @@ async def figures(city: City, who: Reader) -> list[Figure]:
     return found
 
 
-async def health(city: City) -> dict[str, Any]:
-    """Whether the platform is ready, why not, and how much it holds."""
+class Ready(Struct, frozen=True):
+    """Whether the platform can answer, and why not: what `/readyz` says."""
+
+    status: str = "unready"
+    reasons: list[str] = []
+
+
+class Health(Struct, frozen=True):
+    """How the platform feels, and how many entities it holds."""
+
+    ready: Ready
+    entities: int
+
+
+async def health(city: City) -> Health:
+    """The platform's own word on its readiness: an answer that is none counts as not ready."""
+    told = await city.ask("/readyz")
     try:
-        ready: Any = msgspec.json.decode((await city.get("/readyz")).body)
+        ready = msgspec.json.decode(told.body, type=Ready)
+    except msgspec.DecodeError:
+        ready = Ready()
+    try:
+        return Health(ready, await city.count(local="true"))
     except CityError as fault:
-        ready = {"status": "unready", "reasons": [fault.detail]}
-    try:
-        held = results_count(await city.get("/ngsi-ld/v1/entities?local=true&limit=0&count=true"))
-    except CityError:
-        held = 0
-    return {"ready": ready, "entities": held}
+        return Health(Ready(reasons=[fault.detail]), 0)
 
 
 def outdoors(found: list[Document], who: Reader) -> Figure | None:
@@ -224,7 +243,9 @@ def outdoors(found: list[Document], who: Reader) -> Figure | None:
         return None
     say = speech(who)
     note = say("Wind %(speed)s m/s", speed=show.number(mean(wind), who.language, 1)) if wind else ""
-    return Figure(label=say("Outdoors"), value=show.number(mean(values), who.language, 1), unit="°C", note=note)
+    return Figure(
+        label=say("Outdoors"), value=show.number(mean(values), who.language, 1), unit="°C", note=note
+    )
 
 
 def roads(found: list[Document], who: Reader) -> Figure | None:
@@ -237,21 +258,21 @@ def roads(found: list[Document], who: Reader) -> Figure | None:
     tone = "good" if share < 0.05 else "fair" if share < 0.2 else "poor"
     words = {"good": say("flowing"), "fair": say("slow in places"), "poor": say("congested")}[tone]
     return Figure(
-        label=say("Mean speed on the roads"), value=show.number(mean(speeds), who.language, 0), unit="km/h",
-        note=say("%(words)s · %(slow)s of %(all)s under 20 km/h", words=words, slow=slow, all=len(speeds)), tone=tone,
+        label=say("Mean road speed"), value=show.number(mean(speeds), who.language, 0), unit="km/h",
+        note=say("%(words)s · %(slow)s of %(all)s slow", words=words, slow=slow, all=len(speeds)), tone=tone,
     )  # fmt: skip
 
 
 def air(found: list[Document], who: Reader) -> Figure | None:
-    dust = numbers(found, "pm25")
-    if not dust:
+    index = numbers(found, "airQualityIndex")
+    if not index:
         return None
     say = speech(who)
-    worst = max(dust)
-    tone = "good" if worst < 35 else "fair" if worst < 75 else "poor"
+    worst = max(index)
+    tone = "good" if worst < 51 else "fair" if worst < 101 else "poor"
     words = {"good": say("clean"), "fair": say("moderate"), "poor": say("polluted")}[tone]
     return Figure(
-        label=say("Fine dust PM2.5"), value=show.number(mean(dust), who.language, 0), unit="µg/m³", tone=tone,
+        label=say("Air quality index"), value=show.number(mean(index), who.language, 0), tone=tone,
         note=say("%(words)s · highest %(worst)s", words=words, worst=show.number(worst, who.language, 0)),
     )  # fmt: skip
 
@@ -307,7 +328,8 @@ def lights(found: list[Document], who: Reader) -> Figure | None:
     states = [one.get("powerState") for one in found]
     broken = sum(one.get("status", "ok") != "ok" for one in found)
     return Figure(
-        label=say("Street lights on"), value=show.number(states.count("on") + states.count("low"), who.language),
+        label=say("Street lights on"),
+        value=show.number(states.count("on") + states.count("low"), who.language),
         unit=say("of %(all)s", all=show.number(len(found), who.language)),
         note=say("%(count)s dimmed · %(broken)s defective", count=states.count("low"), broken=broken),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 CITY_CLOCK = timezone(timedelta(hours=8), "Asia/Shanghai")
@@ -60,7 +60,7 @@ def moment(text: str | None) -> datetime | None:
         found = datetime.fromisoformat(_trimmed(text))
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def when(instant: datetime, language: str, clock: tzinfo = CITY_CLOCK, form: str = "medium") -> str:
@@ -90,8 +90,10 @@ def age(since: datetime, now: datetime, language: str) -> str:
     """How long ago, in words."""
     from babel.dates import format_timedelta
 
-    passed = max(timedelta(0), now - since)
-    return format_timedelta(-passed, granularity="second", threshold=1.2, add_direction=True, locale=LOCALES[language])
+    passed = max(timedelta(seconds=1), now - since)
+    return format_timedelta(
+        -passed, granularity="second", threshold=1.2, add_direction=True, locale=LOCALES[language]
+    )
 
 
 def phrase(languages: Any, language: str) -> str:
@@ -122,7 +124,7 @@ def geometry(value: Any, language: str) -> str:
     points = list(positions(value["coordinates"]))
     if value.get("type") == "Point" and points:
         lon, lat = points[0][:2]
-        return f"{number(lat, language, 4)}, {number(lon, language, 4)}"
+        return f"{number(lat, language, 5)}, {number(lon, language, 5)}"
     return f"{value.get('type')} · {number(len(points), language)}"
 
 

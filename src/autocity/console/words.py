@@ -1,8 +1,9 @@
 """The languages of the console: which one a reader gets, and the catalogue that translates into it.
 
 Catalogues are gettext `.po` files in `locale/`, compiled in memory when a language is first asked for,
-so that no compiled file can be older than its source. Refresh them after changing a text:
-`pybabel extract -F locale/babel.cfg -k _ -k say -o console.pot . && pybabel update -i console.pot -D console -d locale`.
+so that no compiled file can be older than its source. Refresh them after changing a text, in this folder:
+`pybabel extract -F locale/babel.cfg -k _ -k say -o console.pot .`, then
+`pybabel update -i console.pot -D console -d locale`.
 """
 
 from __future__ import annotations

@@ -5,9 +5,22 @@ import { tones, family } from "./tones.js";
 
 const drawn = new Map();
 
-const clock = new Intl.DateTimeFormat(document.documentElement.lang, {
-  timeZone: "Asia/Shanghai", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+const { lang, dataset } = document.documentElement;
+const clock = new Intl.DateTimeFormat(lang, {
+  timeZone: dataset.clock, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
 });
+const parts = new Intl.DateTimeFormat("en-GB", {
+  timeZone: dataset.clock, hourCycle: "h23",
+  year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric",
+});
+
+/** An instant moved so that UTC shows what the city's clock shows: the axis then ticks at the city's hours. */
+function onCityClock(instant) {
+  const { year, month, day, hour, minute, second } = Object.fromEntries(
+    parts.formatToParts(instant).map(({ type, value }) => [type, Number(value)]),
+  );
+  return Date.UTC(year, month - 1, day, hour, minute, second);
+}
 
 const axis = (palette) => ({
   axisLine: { lineStyle: { color: palette["line-strong"] } },
@@ -25,11 +38,12 @@ const tip = (palette) => ({
 
 function history({ label, unit, points }, palette) {
   return {
+    useUTC: true,
     grid: { left: 8, right: 16, top: 30, bottom: 8, containLabel: true },
     tooltip: {
       ...tip(palette), trigger: "axis",
       axisPointer: { lineStyle: { color: palette["line-strong"] } },
-      formatter: ([{ value }]) => `${number(value[1])} ${unit}\n${clock.format(value[0])}`,
+      formatter: ([{ value }]) => `${number(value[1])} ${unit}\n${clock.format(new Date(value[2]))}`,
     },
     xAxis: {
       type: "time", ...axis(palette), splitLine: { show: false },
@@ -40,7 +54,7 @@ function history({ label, unit, points }, palette) {
       type: "line", name: label, showSymbol: points.length < 40, symbolSize: 5, sampling: "lttb",
       lineStyle: { width: 1.75, color: palette.calm }, itemStyle: { color: palette.calm },
       areaStyle: { color: palette.calm, opacity: 0.08 },
-      data: points.map(([at, value]) => [new Date(at).getTime(), value]),
+      data: points.map(([at, value]) => [onCityClock(new Date(at)), value, at]),
     }],
   };
 }

@@ -59,7 +59,7 @@ async function load(layer) {
   const count = document.querySelector(`[data-count="${layer.key}"]`);
   count.textContent = number(found.length);
   map?.getSource(layer.key)?.setData(collection(layer));
-  if (before.size) tell(differences(layer, before));
+  return before.size ? differences(layer, before) : [];
 }
 
 function differences(layer, before) {
@@ -84,7 +84,8 @@ async function refresh() {
   if (paused || document.hidden || !dirty.size) return;
   const due = [...dirty].filter((layer) => layer.on);
   dirty.clear();
-  await Promise.allSettled(due.map(load));
+  const outcomes = await Promise.allSettled(due.map(load));
+  tell(outcomes.flatMap(({ value }) => value ?? []));
   if (chosen) showChosen();
   if (!$("twin").hidden) drawTable();
   $("figures").dispatchEvent(new CustomEvent("refresh"));
@@ -93,13 +94,23 @@ async function refresh() {
 // The list of what changed: a few telling lines at a time, never a flood.
 
 const LINES = 14;
+const LINES_AT_ONCE = 3;
+
+/** The largest change of each layer, the largest first. */
+function telling(changes) {
+  const largest = new Map();
+  for (const each of changes) {
+    if (each.size > (largest.get(each.layer)?.size ?? -1)) largest.set(each.layer, each);
+  }
+  return [...largest.values()].sort((one, other) => other.size - one.size);
+}
 
 function tell(changes) {
+  if (!changes.length) return;
   const list = $("changes");
   list.querySelector("[data-none]")?.remove();
-  const telling = changes.sort((one, other) => other.size - one.size).slice(0, 3);
   const now = new Date().toISOString();
-  for (const { layer, id, name, value } of telling) {
+  for (const { layer, id, name, value } of telling(changes).slice(0, LINES_AT_ONCE)) {
     const line = document.createElement("div");
     line.className = "change fresh";
     const link = document.createElement("a");
@@ -329,7 +340,7 @@ async function start() {
   $("marked").hidden = !layers.some((layer) => [...layer.features.values()].some((one) => one.properties.synthetic));
   const all = layers.filter(({ on }) => on).flatMap((layer) => [...layer.features.values()]);
   try {
-    map = await makeMap($("map"), boundsOf(all) ?? CITY, $("stage").getAttribute("aria-label"), {
+    map = await makeMap($("map"), boundsOf(all) ?? CITY, words.map, {
       fitBoundsOptions: { padding: narrow ? 24 : { top: 32, bottom: 32, left: 312, right: 48 } },
     });
     paint();
