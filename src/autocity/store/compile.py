@@ -36,7 +36,7 @@ from autocity.ld.query import (
     TypeIs,
 )
 from autocity.model import Instant
-from autocity.store.digest import DATE, DATE_TIME, MANY, NUMBER, PART, STRING, TEXT, TIME, Indexed, scalar
+from autocity.store.digest import MANY, PART, TEXT, Indexed, scalar
 
 SMALL = 4096
 """A set of fewer rids than this is worth gathering; past it, going through a type in order is quicker."""
@@ -252,9 +252,8 @@ def _selected(selectors: tuple[Selector, ...], schema: Schema, dialect: Dialect)
     if not all(selector.ids for selector in selectors):
         return None
     ids = [id for selector in selectors for id in selector.ids]
-    exact = not any(selector.id_pattern for selector in selectors) and (
-        len(selectors) == 1 or not any(selector.types for selector in selectors)
-    )
+    # Forms have had their say on the types of one selector, but not on which of several an id belongs to.
+    exact = len(selectors) == 1 or not any(selector.types for selector in selectors)
     text = f"SELECT rid FROM entity WHERE tenant = ? AND id {dialect.among}"
     return Rids(Sql(text, (schema.tenant, array(ids))), exact)
 
@@ -312,9 +311,10 @@ def _sargable(node: Comparison) -> bool:
     """Whether single facts decide it (`ld.query.facts`), in an order that the index knows."""
     if node.path.through is not None:
         return False
-    if node.operator == "==":
+    if node.operator == "==" and node.range is None:
         return True
-    return node.operator in (">", ">=", "<", "<=") and node.range is None and len(node.values) == 1
+    bounds = node.range or node.values
+    return node.operator in ("==", ">", ">=", "<", "<=") and not any(isinstance(one, bool) for one in bounds)
 
 
 def wanted(query: Query) -> tuple[Path, ...]:
@@ -371,7 +371,7 @@ def _bounds(node: Comparison) -> Iterable[Bound]:
         kind, key = scalar(value)
         sure = _sure(value)
         operator = node.operator if sure else f"{node.operator[0]}="
-        yield f"kind = {kind} AND value {operator} ?", (key,), sure and kind in _ORDERED
+        yield f"kind = {kind} AND value {operator} ?", (key,), sure
 
 
 def _between(low: Scalar, high: Scalar) -> Iterable[Bound]:
@@ -379,11 +379,8 @@ def _between(low: Scalar, high: Scalar) -> Iterable[Bound]:
     if kind != other:
         yield "kind = -1", (), False
         return
-    sure = _sure(low) and _sure(high) and kind in _ORDERED
+    sure = _sure(low) and _sure(high)
     yield f"kind IN ({kind}, {kind + PART}) AND value BETWEEN ? AND ?", (least, most), sure
-
-
-_ORDERED = {NUMBER, STRING, DATE_TIME, DATE, TIME}
 
 
 def _sure(value: Scalar) -> bool:

@@ -243,7 +243,6 @@ class Writer:
         for provision in digest.points:
             self._provide(provision)
         for delivery in digest.deliveries:
-            self._deliveries.pop(delivery.id, None)
             self._deliveries[delivery.id] = delivery
         for id in digest.settled:
             self._deliveries.pop(id, None)
@@ -667,7 +666,7 @@ class Writer:
 
     def _scopes(self, net: Net, scopes: tuple[str, ...]) -> list[tuple[int, str, int]]:
         tenant = self._tenants[net.last.tenant]
-        return [(tenant, scope.strip("/"), net.rid) for scope in scopes]
+        return [(tenant, scope.removeprefix("/"), net.rid) for scope in scopes]
 
     def _flush_boxes(self, gone: list[Net], kept: list[Net], new: list[Net]) -> None:
         moved = [net for net in kept if net.boxes is not None]
