@@ -303,6 +303,9 @@ def from_body(body: dict[str, Any]) -> dict[str, Any]:
     for name in _PROJECTIONS:
         if name in values:
             values[name] = ",".join(values[name])
+    if "aggrMethods" in values:
+        # Who sends aggregation parameters wants aggregates, though no format says so.
+        values["format"] = "aggregatedValues"
     return values
 
 

@@ -145,9 +145,20 @@ class Evolution:
         context = await self._desk.context(call)
         view, asked = view_of(values, context, form), _asked(values)
         window = replace(asked.window, limit=self._limit(asked) + 1) if asked.paged else asked.window
-        history = await self._broker.retrieve_temporal(caller(call), id, window, _wanted(view))
+        wanted = _wanted(view)
+        history = await self._broker.retrieve_temporal(caller(call), id, window, wanted)
+        if wanted and not history.attributes:
+            await self._require_any(call, id, wanted)
         (body,), partial = self._rendered([history], view, asked)
+        if not body:
+            raise errors.ResourceNotFound(f"nothing is left of entity {id} after pick and omit")
         return await self._told(call, body, form, context, partial)
+
+    async def _require_any(self, call: Call, id: str, names: tuple[str, ...]) -> None:
+        """Refuse attributes that were never recorded; those with nothing in the window are no mistake."""
+        ever = await self._broker.retrieve_temporal(caller(call), id, Window(last_n=1), names)
+        if not ever.attributes:
+            raise errors.ResourceNotFound(f"none of these attributes was recorded of entity {id}")
 
     async def query(self, call: Call) -> Answer:
         """Query temporal evolution of entities (5.7.4, 6.18.3.2)."""
@@ -282,7 +293,10 @@ def _asked(values: dict[str, Any]) -> Asked:
         return Asked(window, form)
     if "aggrMethods" not in values:
         raise errors.BadRequestData("aggregatedValues needs aggrMethods")
-    period = duration(values["aggrPeriodDuration"]) if "aggrPeriodDuration" in values else Duration()
+    try:
+        period = duration(values["aggrPeriodDuration"]) if "aggrPeriodDuration" in values else Duration()
+    except errors.BadRequestData as fault:
+        raise errors.BadRequestData(f"aggrPeriodDuration {fault.detail}") from None
     return Asked(window, form, parse_methods(values["aggrMethods"]), period)
 
 
