@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from math import floor, inf
+from operator import or_
 from typing import Any
+
+import msgspec
 
 from autocity.broker.subscription import DEFAULT_TRIGGERS, Subscription
 from autocity.ld.context import Context
@@ -61,6 +65,7 @@ class Watch:
         "context",
         "expires_at",
         "fits",
+        "head",
         "headers",
         "last",
         "levels",
@@ -85,6 +90,8 @@ class Watch:
         self.expires_at = instant(subscription.expires_at) if subscription.expires_at else 2**62
         self.throttling = int((subscription.throttling or 0) * SECOND)
         self.last: Instant = 0
+        # What every notification says, as it stands in its text.
+        self.head = msgspec.json.encode({"type": "Notification", "subscriptionId": subscription.id})[1:-1]
         self.headers: dict[str, str] | None = None
         self.triggers = 0
         for name in subscription.notification_trigger or DEFAULT_TRIGGERS:
@@ -141,14 +148,15 @@ class Watch:
             return True
         if watched:
             return any(attributes.get(name, 0) & triggers for name in watched)
-        return any(bits & triggers for bits in attributes.values())
+        return bool(touched.bits & triggers)
 
 
 class Touched:
-    """What a change does: to the entity as a whole, and to which attributes. `entity` is the state that
-    filters look at: the one after, or before a deletion."""
+    """What a change does: to the entity as a whole, and to which attributes, one by one and
+    (`bits`) taken together. `entity` is the state that filters look at: the one after, or before a
+    deletion."""
 
-    __slots__ = ("_facts", "attributes", "change", "entity", "whole")
+    __slots__ = ("_facts", "attributes", "bits", "change", "entity", "whole")
 
     def __init__(self, change: Change) -> None:
         before, after = change.before, change.after
@@ -170,6 +178,7 @@ class Touched:
                 bits = compare(before.attributes.get(name, ()), after.attributes.get(name, ()))
                 if bits:
                     self.attributes[name] = bits
+        self.bits = reduce(or_, self.attributes.values(), 0)
 
     def values(self, path: Path) -> list[Any]:
         """The scalars at a path of the entity."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import urandom
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from msgspec.structs import replace
@@ -32,20 +32,21 @@ _encode = msgspec.json.Encoder().encode
 
 def delivery(watch: Watch, data: bytes, now: Instant) -> Delivery:
     """A notification with its data, ready for the outbox. Its id is fixed here, for every attempt."""
-    id = f"urn:ngsi-ld:Notification:{uuid4()}"
-    head = {
-        "id": id,
-        "type": "Notification",
-        "subscriptionId": watch.subscription.id,
-        "notifiedAt": timestamp(now),
-    }
+    id = "urn:ngsi-ld:Notification:" + random_uuid()
     return Delivery(
         id=id,
         tenant=watch.tenant,
         subscription=watch.subscription.id,
         created_at=now,
-        body=_encode(head)[:-1] + b',"data":' + data + b"}",
+        body=b'{"id":"%b",%b,"notifiedAt":"%b","data":%b}'
+        % (id.encode(), watch.head, timestamp(now).encode(), data),
     )
+
+
+def random_uuid() -> str:
+    """A UUID of version 4, at a third of what the standard library takes for it."""
+    text = urandom(16).hex()
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
 def data_of_change(watch: Watch, touched: Touched, linked: Mapping[str, Entity]) -> bytes:
@@ -54,7 +55,7 @@ def data_of_change(watch: Watch, touched: Touched, linked: Mapping[str, Entity])
     if change.after is None:
         return _data([departed(watch, touched)], watch, linked, deleted_at=change.at)
     entity = change.after
-    if notification.show_changes or any(bits & ATTRIBUTE_DELETED for bits in touched.attributes.values()):
+    if notification.show_changes or touched.bits & ATTRIBUTE_DELETED:
         entity = replace(entity, attributes=told(watch, touched))
     return _data([entity], watch, linked)
 
