@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from story.program import Program, data, run, running
 
 ROUNDS = 20
@@ -57,6 +59,7 @@ class Writer(threading.Thread):
         assert answer.status in (201, 204), f"{method} {path}: {answer.status}"
 
 
+@pytest.mark.timeout(400)
 def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "city"
     before: list[Writer] = []
@@ -88,7 +91,7 @@ def check(city: Program, writers: list[Writer]) -> None:
         for start in range(0, len(writer.created), 50):
             ids = writer.created[start : start + 50]
             found = city.request(
-                "GET", f"/ngsi-ld/v1/entities?id={','.join(ids)}&limit=100&options=keyValues"
+                "GET", f"/ngsi-ld/v1/entities?type=Counter&id={','.join(ids)}&limit=100&options=keyValues"
             ).json()
             assert {entity["id"] for entity in found} == set(ids)
         if not writer.values:
