@@ -296,11 +296,14 @@ class Parser:
         return lambda one: char <= one <= last
 
     def repeated(self, part: Build, repeatable: bool) -> Build:
-        while (bounds := self.bounds()) is not None:
-            if not repeatable:
-                self.fail("an anchor cannot be repeated")
-            part = self.repeat(part, *bounds)
-        return part
+        bounds = self.bounds()
+        if bounds is None:
+            return part
+        if not repeatable:
+            self.fail("an anchor cannot be repeated")
+        if self.bounds() is not None:
+            self.fail("what is repeated already cannot be repeated; group it")
+        return self.repeat(part, *bounds)
 
     def bounds(self) -> tuple[int, int | None] | None:
         """The quantifier here, at least and at most how often; None when there is none."""
