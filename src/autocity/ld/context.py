@@ -176,7 +176,7 @@ class Context:
         elif is_name(name) and len(name) <= MAX_IRI:
             return self.expand(name)
         raise BadRequestData(
-            f"{name!r:.100} is no name: use letters, digits and _, a letter first, or a full IRI"
+            f"{name!r:.100} is no name: use a letter, then letters, digits and _, or a full IRI"
         )
 
 

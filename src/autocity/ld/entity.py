@@ -43,6 +43,7 @@ MAX_FAULTS = 20  # named in one refusal
 LOCATION = NGSI_LD + "location"
 _GEO_ATTRIBUTES = frozenset(NGSI_LD + name for name in ("location", "observationSpace", "operationSpace"))
 _PROOF = NGSI_LD + "ngsildproof"
+_CONSTRAINED = _GEO_ATTRIBUTES | {_PROOF}
 
 _SYSTEM_MEMBERS = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))
 _VALUE_MEMBERS = frozenset(VALUE_MEMBER.values())
@@ -154,16 +155,13 @@ def parse_attribute(
         instances = reader.several(body, iri, 0)
     else:
         raise BadRequestData(f"{name}: an attribute fragment must be a JSON object")
-    _check_kind(iri, instances)
+    _check_constraints(iri, instances)
     return instances
 
 
 def _whole(body: Any, reader: _Reader) -> Entity:
     members, attributes, faults = reader.read(body, "an entity")
-    if "id" not in members:
-        faults.append("id is missing")
-    if "types" not in members:
-        faults.append("type is missing")
+    faults += [f"{name} is missing" for name in ("id", "type") if name not in body and f"@{name}" not in body]
     _refuse(faults)
     return Entity(attributes=attributes, **members)
 
@@ -230,8 +228,8 @@ class _Reader:
             found = self.several(raw, iri, depth)
         else:
             found = self._bare(raw)
-        if iri in _GEO_ATTRIBUTES:
-            _check_kind(iri, found)
+        if iri in _CONSTRAINED:
+            _check_constraints(iri, found)
         return found
 
     def several(self, raw: Sequence[Any], iri: str, depth: int) -> tuple[Attribute, ...]:
@@ -363,8 +361,6 @@ class _Reader:
                 extra=own,
                 typed="type" in raw or "@type" in raw,
             )
-        if iri == _PROOF and type(value) is not dict and value != NGSI_LD_NULL:
-            raise BadRequestData("value must be an object with the proof")
         return Attribute(
             kind=kind,  # type: ignore[arg-type]
             value=value,
@@ -409,12 +405,15 @@ def _check_datasets(instances: Iterable[Attribute]) -> None:
         seen.add(instance.dataset_id)
 
 
-def _check_kind(iri: str, instances: Iterable[Attribute]) -> None:
-    """Three attributes of the core are geospatial by definition (4.7.1)."""
-    if iri in _GEO_ATTRIBUTES:
-        for instance in instances:
-            if instance.kind != "GeoProperty" and instance.value not in (NGSI_LD_NULL, UNSET):
-                raise BadRequestData("must be a GeoProperty")
+def _check_constraints(iri: str, instances: Iterable[Attribute]) -> None:
+    """What the standard says about single attributes: places (4.7.1) and proofs (4.5.2.2)."""
+    for instance in instances:
+        if instance.value is UNSET or instance.value == NGSI_LD_NULL:
+            continue
+        if iri in _GEO_ATTRIBUTES and instance.kind != "GeoProperty":
+            raise BadRequestData("must be a GeoProperty")
+        if iri == _PROOF and type(instance.value) is not dict:
+            raise BadRequestData("value must be an object with the proof")
 
 
 # Members of an entity that are no attributes.
@@ -720,9 +719,10 @@ def render_attribute(instances: tuple[Attribute, ...], view: View, name: str = "
             return _simplified(instances[0], view, name)
         return {"dataset": {each.dataset_id or "@none": _simplified(each, view, name) for each in instances}}
     form = _normalized if view.form == "normalized" else _concise
-    if len(instances) == 1:
-        return form(instances[0], view, name)
-    return [form(instance, view, name) for instance in instances]
+    shown = [form(instance, view, name) for instance in instances]
+    if len(shown) > 1:
+        return shown
+    return _bare(shown[0]) if view.form == "concise" else shown[0]
 
 
 def compact_types(types: tuple[str, ...], context: Context) -> str | list[str]:
@@ -780,7 +780,7 @@ def _normalized(attribute: Attribute, view: View, name: str) -> dict[str, Any]:
     return shown
 
 
-def _concise(attribute: Attribute, view: View, name: str) -> Any:
+def _concise(attribute: Attribute, view: View, name: str) -> dict[str, Any]:
     """One instance in concise representation (4.5.2.3): no `type` where it can be inferred."""
     kind = attribute.kind
     value = attribute.value
@@ -792,21 +792,24 @@ def _concise(attribute: Attribute, view: View, name: str) -> Any:
     else:
         shown = {VALUE_MEMBER[kind]: public_value(attribute, view.context)}
     _add_members(shown, attribute, view, name)
-    if kind == "GeoProperty" and not values.is_geometry(value):
-        return {"type": kind, **shown}
-    if kind == "Property" and values.is_geometry(value):
-        return {"type": kind, **shown}
-    bare = len(shown) == 1 and (kind == "GeoProperty" or (kind == "Property" and _reads_as_value(value)))
-    return value if bare else shown
+    inferred = "GeoProperty" if values.is_geometry(shown.get("value")) else "Property"
+    return (
+        {"type": kind, **shown} if "value" in shown and kind not in (inferred, "LanguageProperty") else shown
+    )
 
 
-def _reads_as_value(value: Any) -> bool:
-    """Whether a bare value is read back as this value (4.5.2.3)."""
-    if type(value) is dict:
-        return (
+def _bare(shown: dict[str, Any]) -> Any:
+    """The value alone of an instance that is nothing else, if it is read back as this value (4.5.2.3)."""
+    if shown.keys() != {"value"}:
+        return shown
+    value = shown["value"]
+    if type(value) is dict and not values.is_geometry(value):
+        clear = (
             "type" not in value and _VALUE_MEMBERS.isdisjoint(value) and _OWN_MEMBERS.keys().isdisjoint(value)
         )
-    return type(value) is not list or not any(map(_is_instance, value))
+    else:
+        clear = type(value) is not list or not any(map(_is_instance, value))
+    return value if clear else shown
 
 
 def _simplified(attribute: Attribute, view: View, name: str) -> Any:
