@@ -192,6 +192,54 @@ def whole(plan: Plan, flow: Flow, weights: Floats, step: Step) -> Floats:
     return full
 
 
+BY_COLUMN = frozenset(
+    {"mean", "median", "group_mean", "group_median", "constant", "latest", "step", "linear"}
+)
+"""Imputations that look at one indicator at a time, as every other step before weighing does but screening."""
+
+
+def by_column(recipe: Recipe) -> bool:
+    """Whether each indicator comes to its normalised values without a look at the others."""
+    return all(step.kind != "impute" or step.method in BY_COLUMN for step in recipe)
+
+
+def rescore(plan: Plan, recipe: Recipe, row: int, versions: Floats, target: str) -> Floats:
+    """The target's scores when one unit has other values in the latest period: (versions, periods, units).
+
+    `versions` has the shape (versions, indicators). All are screened as the data are. Where a value cannot enter a
+    mean, the unit's score is NaN.
+    """
+    packed, place = _packed(versions) if by_column(recipe) else (versions, None)
+    values = np.repeat(plan.start[None], len(packed), 0)
+    values[:, -1, row] = packed
+    flow, weight_step = Flow(values, np.arange(values.shape[2])), None
+    for step in recipe:
+        if step.kind == "weight":
+            weight_step = step
+        elif step.kind != "aggregate":
+            flow, _ = apply(plan, flow, [step])
+    if place is not None:
+        flow = dataclasses.replace(flow, values=np.take_along_axis(flow.values, place[:, None, None], 0))
+    periods, units = flow.values.shape[1:3]
+    leaves = flow.values.reshape(len(versions), -1, flow.values.shape[3])
+    folded, weights = parents(plan, recipe["aggregate"], target), weigh(plan, flow, weight_step)
+    scores = summit(leaves, weights, folded, (periods, units), names=plan.nodes, failures=Failures())
+    full = np.full((len(versions), periods, len(plan.frame.units)), np.nan)
+    full[:, :, flow.kept] = scores.reshape(-1, periods, units)
+    return full
+
+
+def _packed(versions: Floats) -> tuple[Floats, Positions]:
+    """As few versions as hold every different value of each indicator, and where each version's values stand.
+
+    Versions that differ in one indicator each, as tangents need them, become two.
+    """
+    columns = [np.unique(column, return_inverse=True, equal_nan=True) for column in versions.T]
+    depth = max(len(values) for values, _ in columns)
+    packed = np.stack([np.resize(values, depth) for values, _ in columns], 1)
+    return packed, np.stack([inverse.reshape(-1) for _, inverse in columns], 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """Scores of some replications: their positions, (replications, periods, units), and what failed."""

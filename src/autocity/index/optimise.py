@@ -54,7 +54,9 @@ def optimise(
     zero unless `signed`. A target may be out of reach: then the nearest found is given, with what it obtains.
     """
     codes = plan.framework.at(level)
-    refuse([] if level < plan.framework.height and len(codes) > 1 else [f"level {level} has nothing to weigh"])
+    refuse(
+        [] if level < plan.framework.height and len(codes) > 1 else [f"level {level} has nothing to weigh"]
+    )
     if objective not in ("balance", "infomax"):
         raise IndexFault(f"objective is balance or infomax, not {objective}")
     wanted = _wanted(codes, target)
@@ -69,7 +71,9 @@ def optimise(
     best = influence.scaled(_least(residuals, _starts(wanted, seed), signed))
     correlations = influence(best[None])[0]
     share = correlations / correlations.sum()
-    reached = -correlations.sum() if objective == "infomax" else np.log(np.mean((share - wanted) ** 2).clip(1e-300))
+    reached = (
+        -correlations.sum() if objective == "infomax" else np.log(np.mean((share - wanted) ** 2).clip(1e-300))
+    )
 
     def named(values: Floats) -> dict[str, float]:
         return dict(zip(codes, values.tolist(), strict=True))

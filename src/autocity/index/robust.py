@@ -339,12 +339,10 @@ def _weight_decides(index: Index, code: str) -> bool:
         methods <= {*MEANS, "copeland"} and not aggregate.each and not aggregate.params.get("availability")
     )
     demands = index.framework.availability or any(e.availability for e in index.framework.elements)
-    if not plain or demands:
+    if not plain or demands or not engine.by_column(index.recipe):
         return False
     for before, stage in zip(index.stages, index.stages[1:], strict=False):
         assert stage.step is not None
-        if stage.name == "impute" and stage.step.method not in BY_COLUMN:
-            return False
         if stage.name == "screen" and not _same_screen(index, code, before.values, stage):
             return False
     weighting = [step.method for step in index.recipe if step.kind == "weight"]
