@@ -10,6 +10,7 @@ import io
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -237,21 +238,13 @@ def _entity(row: Row, line: int) -> tuple[Row | None, list[Fault]]:
     return (None if faults else row), faults
 
 
-class _open:
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
     """The bytes of a file, unpacked when it is a gzip file, and how many of them were read."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[IO[bytes], Callable[[], int]]:
-        self._raw = self._path.open("rb")
-        packed = self._raw.read(2) == b"\x1f\x8b"
-        self._raw.seek(0)
-        stream = gzip.GzipFile(fileobj=self._raw) if packed else self._raw
-        return io.BufferedReader(stream, 1 << 16), self._raw.tell
-
-    def __exit__(self, *_: object) -> None:
-        self._raw.close()
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        yield (io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw), raw.tell
 
 
 def _rows(
@@ -355,17 +348,16 @@ def _csv(
     encoding = rule.encoding or _encoding(stream)
     # Bytes that are no text come through as lone surrogates, so that the cell is named and the rest goes on.
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-    lines = _Lines(io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline=""))
-    first = lines.peek()
-    delimiter = rule.delimiter or _delimiter(first)
-    head = next(_records(lines, delimiter, report, 0), None)
-    if head is None:
-        raise ConfigError(f"{source.name} is empty")
-    header = [name.strip() for name in head[1]]
-    _check_header(source, header, mapping)
-    width = len(header)
-    for line, cells in _records(lines, delimiter, report, width):
-        yield line, dict(zip(header, cells, strict=False))
+    with io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="") as text:
+        lines = _Lines(text)
+        delimiter = rule.delimiter or _delimiter(lines.peek())
+        head = next(_records(lines, delimiter, report, 0), None)
+        if head is None:
+            raise ConfigError(f"{source.name} is empty")
+        header = [name.strip() for name in head[1]]
+        _check_header(source, header, mapping)
+        for line, cells in _records(lines, delimiter, report, len(header)):
+            yield line, dict(zip(header, cells, strict=False))
 
 
 def _check_header(source: Path, header: list[str], mapping: Mapping) -> None:
@@ -408,13 +400,10 @@ def _records(lines: _Lines, delimiter: str, report: Report, width: int) -> Itera
         if not first[1].strip():
             continue
         taken = [first]
-        open_quote = first[1].count('"') % 2 == 1
-        while open_quote and len(taken) < RECORD_LINES and (more := lines.next()) is not None:
+        cells, reason = _cells(first[1], delimiter, width)
+        while reason is UNCLOSED and len(taken) < RECORD_LINES and (more := lines.next()) is not None:
             taken.append(more)
-            open_quote = more[1].count('"') % 2 == 0
-        cells, reason = _cells("".join(text for _, text in taken), delimiter, width)
-        if open_quote:
-            cells, reason = None, "has a quote that is never closed"
+            cells, reason = _cells("".join(text for _, text in taken), delimiter, width)
         if cells is not None:
             yield first[0], cells
             continue
@@ -423,11 +412,17 @@ def _records(lines: _Lines, delimiter: str, report: Report, width: int) -> Itera
         report.faults.append(Fault(first[0], "", _shown(first[1]), reason, f"{width} cells" if width else ""))
 
 
+UNCLOSED = "has a quote that is never closed"
+
+
 def _cells(text: str, delimiter: str, width: int) -> tuple[list[str] | None, str]:
+    """The cells of a record, or why they cannot be had."""
     try:
-        found = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    except (csv.Error, StopIteration) as fault:
-        return None, f"is not CSV: {fault}"
+        (found,) = csv.reader([text], delimiter=delimiter, strict=True)
+    except csv.Error as fault:
+        return None, UNCLOSED if "end of data" in str(fault) else f"is not CSV: {fault}"
+    except ValueError:
+        return None, "is not one record"
     while width and len(found) > width and not found[-1].strip():
         found.pop()
     if width and len(found) != width:
