@@ -49,7 +49,9 @@ FIRST_REST, LONGEST_REST = 1.0, 300.0
 LANE_ROOM = 1000
 """How many notifications of one subscription are held in memory; the rest waits in the outbox."""
 
-POLL_SECONDS = 5.0
+POLL_SECONDS, POLL_PAUSE = 5.0, 0.05
+"""How often the outbox is looked through for what other processes wrote, at least and at most."""
+
 START_LIMIT = 20_000
 
 
@@ -160,6 +162,8 @@ class Notifier:
         self._settled: list[str] = []
         self._rewritten: dict[str, Delivery] = {}
         self._dirty = asyncio.Event()
+        self._stirred = asyncio.Event()
+        self._leave: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = False
 
@@ -176,12 +180,14 @@ class Notifier:
                 lane = self._lane(key)
                 lane.more = True
                 self._run(lane)
+        self._leave = self._store.watch(lambda _: self._stirred.set())
         self._spawn(self._settle_on())
         self._spawn(self._poll_on())
 
     async def stop(self) -> None:
         """Break off; what has not been answered for stays in the outbox."""
         self._running = False
+        self._leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -420,9 +426,14 @@ class Notifier:
                 self._known.discard(delivery.id)
 
     async def _poll_on(self) -> None:
-        """Find what other processes wrote."""
+        """Find what other processes wrote: soon after a change was committed, else now and then."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._stirred.wait()
+                    # Looking through a long backlog again and again would cost more than it finds.
+                    await asyncio.sleep(POLL_PAUSE if len(self._known) < LANE_ROOM else POLL_SECONDS)
+            self._stirred.clear()
             try:
                 waiting = await self._store.outbox(due_before=self._clock(), limit=len(self._known) + 1000)
                 self.accept(waiting)

@@ -332,6 +332,14 @@ async def test_another_process_learns_of_a_subscription_before_it_writes(late: T
     await other.broker.stop()
 
 
+async def test_what_another_process_wrote_is_delivered_soon(town: Town, receiver: Receiver) -> None:
+    other = await build(town.store, deliver=False)
+    await town.subscribe(receiver.url)
+    await other.broker.create_entity(town.me, entity(power=0))
+    await receiver.until(1, seconds=1.0)
+    await other.broker.stop()
+
+
 async def test_subscriptions_written_without_end_do_not_starve_a_write(late: Town) -> None:
     await late.broker.create_entity(late.me, entity(power=0))
     busy = True
