@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from autocity.errors import BadRequestData, TooComplexQuery
+from autocity.ld import values
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -108,60 +109,34 @@ def parse_geometry(type: str, coordinates: Any) -> dict[str, Any]:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             raise BadRequestData(f"coordinates {coordinates!r:.60} are not JSON") from None
     geometry = {"type": type, "coordinates": coordinates}
+    if type not in DEPTH:
+        raise BadRequestData(f"geometry {type!r:.40} is unknown; use {', '.join(DEPTH)}")
     found = fault(geometry)
     if found is not None:
-        raise BadRequestData(found)
+        raise BadRequestData(f"coordinates: {found}")
     if sum(map(len, _lines(coordinates, DEPTH[type]))) > MAX_POSITIONS:
         raise TooComplexQuery(f"the geometry of a query has at most {MAX_POSITIONS} positions")
     return geometry
 
 
 def fault(geometry: Any) -> str | None:
-    """What keeps a value from being a geometry (RFC 7946 without GeometryCollection), None when nothing.
-
-    Positions have two or three finite numbers, in the ranges of WGS 84. A ring that crosses itself is
-    no fault here.
-    """
+    """What keeps a value from being a geometry of the standard (4.7), None when nothing does."""
     if not isinstance(geometry, dict):
         return "a geometry is an object with type and coordinates"
-    type, coordinates = geometry.get("type"), geometry.get("coordinates")
-    if not isinstance(type, str) or type not in DEPTH:
-        return f"geometry {type!r:.40} is unknown; use {', '.join(DEPTH)}"
-    for line in _lines(coordinates, DEPTH[type]):
-        if not isinstance(line, list) or not line:
-            return f"the coordinates of a {type} are arrays nested {DEPTH[type]} deep, and not empty"
-        for position in line:
-            if not _is_position(position):
-                return f"{position!r:.60} is not a position; give longitude and latitude in degrees"
-        if type in ("LineString", "MultiLineString") and len(line) < 2:
-            return "a line has at least two positions"
-        if type in ("Polygon", "MultiPolygon") and (len(line) < 4 or line[0] != line[-1]):
-            return "a ring has at least four positions, of which the last is the first"
+    try:
+        values.geometry(geometry)
+    except BadRequestData as refusal:
+        return refusal.detail
     return None
 
 
 def _lines(coordinates: Any, depth: int) -> Iterator[Any]:
-    """The arrays of positions in coordinates; what is not as deep as it should be as it is."""
-    if depth == 1:
-        yield [coordinates]
-    elif depth == 2:
-        yield coordinates
-    elif isinstance(coordinates, list) and coordinates:
+    """The arrays of positions in the coordinates of a geometry."""
+    if depth <= 2:
+        yield coordinates if depth == 2 else [coordinates]
+    else:
         for part in coordinates:
             yield from _lines(part, depth - 1)
-    else:
-        yield None
-
-
-def _is_position(position: Any) -> bool:
-    return (
-        isinstance(position, list)
-        and 2 <= len(position) <= 3
-        and all(isinstance(number, int | float) and not isinstance(number, bool) for number in position)
-        and -180 <= position[0] <= 180
-        and -90 <= position[1] <= 90
-        and (len(position) == 2 or isfinite(position[2]))
-    )
 
 
 # Relations
@@ -228,10 +203,13 @@ def _shape(geometry: dict[str, Any]) -> BaseGeometry:
 
 
 def _flat(geometry: dict[str, Any]) -> dict[str, Any]:
-    """The geometry without altitudes."""
+    """The geometry without altitudes and without what is finer than a micrometre, for GEOS stumbles over
+    coordinates that almost, but not quite, vanish."""
 
     def cut(coordinates: Any, depth: int) -> Any:
-        return coordinates[:2] if depth == 1 else [cut(part, depth - 1) for part in coordinates]
+        if depth == 1:
+            return round(coordinates[0], 12), round(coordinates[1], 12)
+        return [cut(part, depth - 1) for part in coordinates]
 
     type = geometry["type"]
     return {"type": type, "coordinates": cut(geometry["coordinates"], DEPTH[type])}

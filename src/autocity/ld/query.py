@@ -30,6 +30,7 @@ from autocity.errors import BadRequestData, TooComplexQuery
 from autocity.ld import geo as geometry
 from autocity.ld import pattern
 from autocity.ld.collation import collation as collate
+from autocity.ld.context import is_name
 from autocity.ld.geo import Geo as Geo
 from autocity.ld.instants import moment
 from autocity.model import Attribute, Entity, Instant
@@ -176,6 +177,7 @@ MAX_TERMS = 500
 MAX_VALUES = 1_000
 MAX_DEPTH = 30
 MAX_LINKS = 10
+MAX_KEYS = 20
 
 
 # Parsing
@@ -196,7 +198,9 @@ def parse_types(text: str, expand: Expand) -> Select | None:
     """Parse a type selection (4.17); None for `*`, which asks nothing."""
     if text.strip() == "*":
         return None
-    return _Selection("type", text, lambda name: TypeIs(expand(name)) if is_name(name) else None).whole()
+    return _Selection(
+        "type", text, lambda name: TypeIs(expand(name)) if is_name_or_iri(name) else None
+    ).whole()
 
 
 def parse_scope(text: str) -> Select:
@@ -208,7 +212,7 @@ def _scope(text: str) -> ScopeIs | None:
     levels = text.removeprefix("/").split("/")
     wild = levels[-1] == "#"
     fixed = levels[:-1] if wild else levels
-    if not all(level == "+" or (_is_term(level)) for level in fixed):
+    if not all(level == "+" or is_name(level) for level in fixed):
         return None
     return ScopeIs(tuple(levels))
 
@@ -226,8 +230,11 @@ def parse_order(
     if collation is not None:
         collate(collation)
     reference = None if order_from is None else geometry.parse_geometry(order_geometry, order_from)
-    keys = []
-    for key in text.split(","):
+    keys = text.split(",", MAX_KEYS)
+    if len(keys) > MAX_KEYS:
+        raise TooComplexQuery(f"orderBy takes at most {MAX_KEYS} keys")
+    order = []
+    for key in keys:
         name, _, direction = key.partition(";")
         if direction not in ("", "asc", "desc", "dist-asc", "dist-desc"):
             raise BadRequestData(f"orderBy {key!r:.60}: the direction is asc, desc, dist-asc or dist-desc")
@@ -237,10 +244,8 @@ def parse_order(
         parser = _Parser("orderBy", name, expand)
         path = parser.value_path()
         parser.end()
-        keys.append(Order(path, direction.endswith("desc"), collation, reference if far else None))
-    if len(keys) > 20:
-        raise TooComplexQuery("orderBy takes at most 20 keys")
-    return tuple(keys)
+        order.append(Order(path, direction.endswith("desc"), collation, reference if far else None))
+    return tuple(order)
 
 
 def id_pattern(text: str) -> Callable[[str], bool]:
@@ -251,19 +256,14 @@ def id_pattern(text: str) -> Callable[[str], bool]:
     return pattern.search(text)
 
 
-def is_name(name: str) -> bool:
+def is_name_or_iri(name: str) -> bool:
     """Whether a text is a name of the standard (4.6.2), with or without prefix, or an absolute IRI."""
     prefix, colon, rest = name.partition(":")
     if not colon:
-        return _is_term(name)
-    if _is_term(prefix) and _is_term(rest):
+        return is_name(name)
+    if is_name(prefix) and is_name(rest):
         return True
     return bool(_SCHEME.fullmatch(prefix)) and len(rest) > 1 and not _NOT_IN_IRI.search(rest)
-
-
-def _is_term(name: str) -> bool:
-    # str.isalnum is Unicode's letters and numbers, all of them.
-    return name[:1].isalpha() and (name.isalnum() or name.replace("_", "a").isalnum())
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -415,7 +415,7 @@ class _Parser(_Reader):
             return ()
         self.at -= len(attribute)
         names[-1] = last
-        if not all(map(is_name, names)):
+        if not all(map(is_name_or_iri, names)):
             self.at = begin
             self.fail("the hint of a type is a name or an IRI")
         return tuple(map(self.expand, names))
@@ -427,7 +427,7 @@ class _Parser(_Reader):
         if not token:
             self.fail("the name of an attribute is missing")
         names = [unquote(name) if "%" in name else name for name in _split(token)]
-        if not all(map(is_name, names)):
+        if not all(map(is_name_or_iri, names)):
             self.at = begin
             self.fail(f"{token!r:.60} is not an attribute path; names are letters, digits and '_'")
         inside: tuple[str, ...] = ()
@@ -649,8 +649,8 @@ def _reader(path: Path, resolve: Resolve | None) -> Callable[[Entity], Iterable[
         member = names[0]
         return lambda entity: _member_facts(_entity_member(entity, member))
     if len(names) > 1 and names[-1] in MEMBERS:
-        *names_, member = names
-        owners = _walker(names_)
+        *steps, member = names
+        owners = _walker(steps)
         return lambda entity: (
             found
             for instance in owners(entity)

@@ -31,7 +31,7 @@ from autocity.ld.query import (
     TypeIs,
     facts,
     id_pattern,
-    is_name,
+    is_name_or_iri,
     matcher,
     matches,
     matches_q,
@@ -746,7 +746,7 @@ def test_refuses_broken_scope_queries(text: str) -> None:
      ("https://a b", False), ("a<b", False), ("1:a", False)],
 )  # fmt: skip
 def test_names_of_4_6_2(name: str, valid: bool) -> None:
-    assert is_name(name) is valid
+    assert is_name_or_iri(name) is valid
 
 
 # Whole queries
@@ -891,7 +891,7 @@ def test_sorting_keeps_everything_and_is_stable(values: list[Any], descending: b
         ("a{b}", {}, "nothing more"),
         ("a==1", {}, "nothing more"),
         ("a", {"collation": "!!nope"}, "language tag"),
-        ("a;dist-asc", {"order_from": "[8]"}, "position"),
+        ("a;dist-asc", {"order_from": "[8]"}, "longitude, latitude"),
         ("a;dist-asc", {"order_from": "[8"}, "JSON"),
         ("a;dist-asc", {"order_from": "[8,40]", "order_geometry": "Circle"}, "geometry"),
     ],
