@@ -526,6 +526,9 @@ _OWN_MEMBERS: dict[str, Callable[[Any, Context, str, str], Any]] = {
     "entityTypeSealed": _sealed_type,
 }
 
+_READ_AS_INSTANCE = {"type", "@type"} | _VALUE_MEMBERS | _OWN_MEMBERS.keys()
+"""Keys that make an object without `value` be read as an attribute instance, or refused."""
+
 _NULLS: dict[str, tuple[Any, ...]] = {
     "Property": (NGSI_LD_NULL,),
     "GeoProperty": (NGSI_LD_NULL,),
@@ -804,9 +807,7 @@ def _bare(shown: dict[str, Any]) -> Any:
         return shown
     value = shown["value"]
     if type(value) is dict and not values.is_geometry(value):
-        clear = (
-            "type" not in value and _VALUE_MEMBERS.isdisjoint(value) and _OWN_MEMBERS.keys().isdisjoint(value)
-        )
+        clear = not any(key in _READ_AS_INSTANCE for key in value)
     else:
         clear = type(value) is not list or not any(map(_is_instance, value))
     return value if clear else shown
