@@ -71,7 +71,7 @@ CHOSEN = {
     "WaterQuality": "WaterQualityObserved",
     "Weather": "WeatherAlert WeatherForecast WeatherObserved",
 }
-"""Subject to the types that the city's systems use (docs/reference/models.md)."""
+"""Subject to the types that the city's systems use."""
 
 UNITS = {
     r"mg/l": "M1",

@@ -24,6 +24,7 @@ from autocity.ingest.mapping import Fault, Mapping, SourceRule
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+Line = tuple[int, Row]
 Progress = Callable[[int, int], None]
 
 RECORD_LINES = 64
@@ -93,14 +94,11 @@ async def run(
     at all, before anything is written.
     """
     report = report or Report(source=str(source))
-    carrier = _Carrier(sink, report, dry_run)
-    rule = mapping.source if mapping else SourceRule()
     read = mappings.reader(mapping) if mapping else _entity
+    carry = (_Series if mapping and mapping.series else _Plain)(_Courier(sink, report, dry_run), batch)
     with _open(source) as (stream, position):
         size = source.stat().st_size
-        rows = _rows(source, stream, rule, mapping, report)
-        load = _series if mapping and mapping.series else _plain
-        chunk: list[tuple[int, Row]] = []
+        rows = _rows(source, stream, mapping.source if mapping else SourceRule(), mapping, report)
         try:
             for line, row in rows:
                 if line < first_line:
@@ -108,22 +106,16 @@ async def run(
                 report.rows += 1
                 entity, faults = read(row, line)
                 report.faults += faults
-                if entity is not None:
-                    chunk.append((line, entity))
+                if entity is not None and await carry.take(line, entity) and progress:
+                    progress(position(), size)
                 if report.rows % BREATH == 0:
                     await asyncio.sleep(0)
-                if len(chunk) >= batch * (SERIES_CHUNK if load is _series else 1):
-                    await load(carrier, chunk, batch)
-                    chunk = []
-                    if progress:
-                        progress(position(), size)
-            await load(carrier, chunk, batch)
-        except _Stopped as stop:
-            report.stopped = str(stop)
-            report.next_line = chunk[0][0] if chunk else first_line
-        except asyncio.CancelledError:
-            report.stopped, report.next_line = "interrupted", chunk[0][0] if chunk else first_line
-            raise
+            await carry.finish()
+        except (_Stopped, asyncio.CancelledError) as stop:
+            report.stopped = str(stop) or "interrupted"
+            report.next_line = carry.unsettled(first_line)
+            if isinstance(stop, asyncio.CancelledError):
+                raise
     if progress and not report.stopped:
         progress(size, size)
     report.faults.sort(key=lambda fault: fault.line)
@@ -137,14 +129,13 @@ class _Stopped(Exception):
     """The sink cannot be reached; what was not acknowledged is still to do."""
 
 
-class _Carrier:
+class _Courier:
     """Takes batches to the sink, tries again when it is out of reach, and books what became of each line."""
 
     def __init__(self, sink: Sink, report: Report, dry_run: bool) -> None:
         self._sink, self._report, self._dry = sink, report, dry_run
-        self.newest: dict[str, str] = {}
 
-    async def upsert(self, batch: Sequence[tuple[int, Row]]) -> None:
+    async def upsert(self, batch: Sequence[Line]) -> None:
         if self._dry:
             self._report.sample += [entity for _, entity in batch[: max(0, 3 - len(self._report.sample))]]
             self._report.taken += len(batch)
@@ -170,7 +161,7 @@ class _Carrier:
     async def _patiently(
         self, send: Callable[[Sequence[Row]], Awaitable[Sequence[str | None]]], bodies: Sequence[Row]
     ) -> Sequence[str | None]:
-        """An upsert may be sent again: it leaves the same state behind."""
+        """What is sent again leaves the same behind, so trying is safe."""
         for pause in (*PAUSES, None):
             try:
                 return await send(bodies)
@@ -182,32 +173,85 @@ class _Carrier:
         raise AssertionError("the last pause is None")
 
 
-async def _plain(carrier: _Carrier, chunk: Sequence[tuple[int, Row]], batch: int) -> None:
-    for start in range(0, len(chunk), batch):
-        await carrier.upsert(chunk[start : start + batch])
+class _Plain:
+    """Each row is the state of an entity."""
+
+    def __init__(self, courier: _Courier, batch: int) -> None:
+        self._courier, self._batch = courier, batch
+        self._waiting: list[Line] = []
+        self._seen = 0
+
+    async def take(self, line: int, entity: Row) -> bool:
+        """Keep a row; True when a batch went out."""
+        self._waiting.append((line, entity))
+        self._seen = line
+        if len(self._waiting) < self._batch:
+            return False
+        await self.finish()
+        return True
+
+    async def finish(self) -> None:
+        """Send what waits."""
+        if self._waiting:
+            await self._courier.upsert(self._waiting)
+            self._waiting = []
+
+    def unsettled(self, first_line: int) -> int:
+        """The first line that is not known to be durable."""
+        return self._waiting[0][0] if self._waiting else max(first_line, self._seen + 1)
 
 
-async def _series(carrier: _Carrier, chunk: Sequence[tuple[int, Row]], batch: int) -> None:
-    """History in time order, then the newest row of each entity as its present, unless a newer one was
-    seen before."""
-    by_id: dict[str, list[tuple[str, int, Row]]] = {}
-    for line, entity in chunk:
-        by_id.setdefault(entity["id"], []).append((_time_of(entity), line, entity))
-    histories: list[tuple[list[int], Row]] = []
-    present: list[tuple[int, Row]] = []
-    for id, rows in by_id.items():
-        rows.sort(key=lambda row: row[0])
-        newest, line, entity = rows[-1]
-        if newest >= carrier.newest.get(id, ""):
-            carrier.newest[id] = newest
-            present.append((line, entity))
-            rows.pop()
-        for start in range(0, len(rows), batch):
-            part = rows[start : start + batch]
-            histories.append(([line for _, line, _ in part], _evolution([entity for _, _, entity in part])))
-    if histories:
-        await carrier.record(histories)
-    await _plain(carrier, present, batch)
+class _Series:
+    """Each row is an instant of an entity: the newest becomes its present, at the end; the rest is history."""
+
+    def __init__(self, courier: _Courier, batch: int) -> None:
+        self._courier, self._batch = courier, batch
+        self._waiting: list[Line] = []
+        self._seen = 0
+        self._newest: dict[str, tuple[str, int, Row]] = {}
+
+    async def take(self, line: int, entity: Row) -> bool:
+        """Keep a row; True when a chunk of history went out."""
+        self._waiting.append((line, entity))
+        self._seen = line
+        if len(self._waiting) < self._batch * SERIES_CHUNK:
+            return False
+        await self._record()
+        return True
+
+    async def finish(self) -> None:
+        """Send the rest of history, then the newest row of each entity."""
+        await self._record()
+        present = [(line, entity) for _, line, entity in self._newest.values()]
+        for start in range(0, len(present), self._batch):
+            await self._courier.upsert(present[start : start + self._batch])
+        self._newest = {}
+
+    async def _record(self) -> None:
+        by_id: dict[str, list[tuple[str, int, Row]]] = {}
+        for line, entity in self._waiting:
+            by_id.setdefault(entity["id"], []).append((_time_of(entity), line, entity))
+        newest: dict[str, tuple[str, int, Row]] = {}
+        histories: list[tuple[list[int], Row]] = []
+        for id, rows in by_id.items():
+            if id in self._newest:
+                rows.append(self._newest[id])
+            rows.sort(key=lambda row: row[:2])
+            newest[id] = rows.pop()
+            for start in range(0, len(rows), self._batch):
+                part = rows[start : start + self._batch]
+                histories.append(
+                    ([line for _, line, _ in part], _evolution([entity for _, _, entity in part]))
+                )
+        if histories:
+            await self._courier.record(histories)
+        self._newest |= newest
+        self._waiting = []
+
+    def unsettled(self, first_line: int) -> int:
+        """The first line that is not known to be durable; some behind it may be."""
+        lines = [line for _, line, _ in self._newest.values()] + [line for line, _ in self._waiting[:1]]
+        return min(lines, default=max(first_line, self._seen + 1))
 
 
 def _time_of(entity: Row) -> str:
@@ -249,7 +293,7 @@ def _open(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
 
 def _rows(
     source: Path, stream: IO[bytes], rule: SourceRule, mapping: Mapping | None, report: Report
-) -> Iterator[tuple[int, Row]]:
+) -> Iterator[Line]:
     """Rows with their lines; what cannot be read goes to the report as faults."""
     form = rule.format or _form(source, stream)
     if form == "csv":
@@ -288,7 +332,7 @@ def _form(source: Path, stream: IO[bytes]) -> str:
     return known or ("json" if head[:1] in (b"[", b"{") else "csv")
 
 
-def _json_lines(stream: IO[bytes], report: Report) -> Iterator[tuple[int, Row]]:
+def _json_lines(stream: IO[bytes], report: Report) -> Iterator[Line]:
     for line, text in enumerate(stream, 1):
         if not text.strip():
             continue
@@ -307,7 +351,7 @@ def _json_lines(stream: IO[bytes], report: Report) -> Iterator[tuple[int, Row]]:
 
 def _json(
     source: Path, stream: IO[bytes], rule: SourceRule, mapping: Mapping | None, report: Report
-) -> Iterator[tuple[int, Row]]:
+) -> Iterator[Line]:
     data = stream.read()
     try:
         whole = msgspec.json.decode(data)
@@ -344,7 +388,7 @@ def _feature(feature: Row, collection: Row, mapping: Mapping | None) -> Row:
 
 def _csv(
     source: Path, stream: IO[bytes], rule: SourceRule, mapping: Mapping, report: Report
-) -> Iterator[tuple[int, Row]]:
+) -> Iterator[Line]:
     encoding = rule.encoding or _encoding(stream)
     # Bytes that are no text come through as lone surrogates, so that the cell is named and the rest goes on.
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"

@@ -182,7 +182,7 @@ def _roads(seed: int) -> Iterator[Thing]:
 def load(segment: world.Segment, of: int, t: float) -> float:
     """Demand on a segment as a share of what it can carry; above 1 it is jammed."""
     noise = 1 + 0.13 * drift(of, t, 900) + 0.09 * drift(of + 1, t, 5400)
-    return 1.12 * segment.demand * bustle(t) * noise
+    return 1.25 * segment.demand * bustle(t) * noise
 
 
 def _traffic(segment: world.Segment, of: int, t: float) -> State:

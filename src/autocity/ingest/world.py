@@ -158,7 +158,7 @@ def _segment(road: Road, n: int, plan: Sequence[Position]) -> Segment:
     line = tuple(bent(u, v) for u, v in plan)
     middle = plan[len(plan) // 2]
     # Demand falls with the distance from the core and from the axis.
-    demand = (1.0 if road.main else 0.8) * (
+    demand = (1.0 if road.main else 0.9) * (
         0.62 + 0.38 * math.exp(-((middle[0] - 2) ** 2 + middle[1] ** 2) / 60)
     )
     return Segment(

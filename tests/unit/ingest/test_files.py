@@ -311,7 +311,22 @@ async def test_an_older_chunk_of_a_series_never_becomes_the_present(tmp_path: Pa
     text = "id,size,time\n" + "".join(f"1,{n},{time}\n" for n, time in enumerate(times))
     await files.run(write(tmp_path, text), basket, things(**SERIES), batch=1)
     assert [e["size"]["observedAt"] for e in basket.entities] == ["2026-01-28T00:00:00Z"]
-    assert sum(len(h["size"]) for h in basket.histories) == 27
+    assert len(basket.histories) == 27
+    assert {i["observedAt"] for h in basket.histories for i in h["size"]} == set(times) - {times[0]}
+
+
+async def test_a_series_that_stops_goes_on_without_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PAUSES", ())
+    text = "id,size,time\n" + "".join(f"1,{n},2026-01-{n:02d}T00:00:00Z\n" for n in range(1, 29))
+    file, basket = write(tmp_path, text), Basket(failures=1)
+    first = await files.run(file, basket, things(**SERIES), batch=1)
+    assert first.stopped and first.next_line == 29
+    again = await files.run(file, basket, things(**SERIES), batch=1, first_line=first.next_line)
+    assert not again.stopped
+    recorded = {i["value"] for h in basket.histories for i in h["size"]}
+    assert recorded | {e["size"]["value"] for e in basket.entities} == set(range(1, 29))
 
 
 async def test_a_dry_run_writes_nothing_and_shows_a_sample(tmp_path: Path) -> None:
