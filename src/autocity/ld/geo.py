@@ -196,7 +196,7 @@ def _shape(geometry: dict[str, Any]) -> BaseGeometry:
     from shapely.geometry import shape
 
     drawn: BaseGeometry = shape(_flat(geometry))
-    if drawn.is_valid:
+    if geometry["type"] == "Point" or drawn.is_valid:
         return drawn
     mended: BaseGeometry = shapely.make_valid(drawn)
     return mended
