@@ -8,7 +8,7 @@ the ids it names, the threshold or value that its `q` compares with, or the cell
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from math import floor, inf
 from operator import or_
@@ -58,74 +58,111 @@ LEVELS = (0.05, 0.8, 12.8, 360.0)
 
 
 class Watch:
-    """A subscription at work: ready to be asked, with what it remembers of its last notification."""
+    """A subscription at work: ready to be asked, with what it remembers of its last notification.
+
+    Most of very many subscriptions are never asked, so the costlier parts are made at first use.
+    """
 
     __slots__ = (
+        "_fits",
+        "_head",
+        "_look",
+        "_view",
         "active",
         "context",
         "expires_at",
-        "fits",
-        "head",
         "headers",
         "last",
         "levels",
         "linked",
-        "look",
         "subscription",
-        "tenant",
         "throttling",
         "triggers",
         "version",
-        "view",
         "watched",
     )
 
     def __init__(self, subscription: Subscription, context: Context, version: int) -> None:
-        notification = subscription.notification
         self.subscription = subscription
-        self.tenant = subscription.tenant
         self.version = version
         self.context = context
         self.active = subscription.is_active is not False
         self.expires_at = instant(subscription.expires_at) if subscription.expires_at else 2**62
         self.throttling = int((subscription.throttling or 0) * SECOND)
         self.last: Instant = 0
-        # What every notification says, as it stands in its text.
-        self.head = msgspec.json.encode({"type": "Notification", "subscriptionId": subscription.id})[1:-1]
-        self.headers: dict[str, str] | None = None
         self.triggers = 0
         for name in subscription.notification_trigger or DEFAULT_TRIGGERS:
             self.triggers |= BITS[name]
         self.watched = frozenset(subscription.watched_attributes)
-        self.levels = max(notification.levels, depth_of(subscription.q.tree) if subscription.q else 0)
-        self.linked: dict[str, Entity] = {}
-        self.fits = matcher(subscription.query, self._resolve)
-        self.view = View(
-            context=context,
-            form=notification.form,
-            sys_attrs=bool(notification.sys_attrs),
-            attributes=frozenset(notification.attributes),
-            pick=notification.pick,
-            omit=notification.omit,
-            dataset_ids=frozenset(subscription.dataset_id),
-            lang=subscription.lang,
-            embed=embeds(subscription),
+        self.levels = max(
+            subscription.notification.levels, depth_of(subscription.q.tree) if subscription.q else 0
         )
-        # Two watches of the same look get the same text.
-        self.look = (
-            id(context),
-            notification.endpoint.media,
-            repr((notification.pick, notification.omit)),
-            tuple(
-                getattr(notification, name)
-                for name in ("form", "attributes", "show_changes", "sys_attrs", "join", "levels")
-            ),
-            subscription.dataset_id,
-            subscription.lang,
-            self.view.embed,
-            self.triggers & ATTRIBUTE_DELETED,
-            self.watched if self.triggers & ATTRIBUTE_DELETED else None,
-        )
+        self.linked: Mapping[str, Entity] = {}
+        self.headers: dict[str, str] | None = None
+        self._fits: Callable[[Entity], bool] | None = None
+        self._view: View | None = None
+        self._look: tuple[Any, ...] | None = None
+        self._head: bytes | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose subscription it is."""
+        return self.subscription.tenant
+
+    @property
+    def view(self) -> View:
+        """How entities are shown in its notifications."""
+        if self._view is None:
+            notification = self.subscription.notification
+            self._view = View(
+                context=self.context,
+                form=notification.form,
+                sys_attrs=bool(notification.sys_attrs),
+                attributes=frozenset(notification.attributes),
+                pick=notification.pick,
+                omit=notification.omit,
+                dataset_ids=frozenset(self.subscription.dataset_id),
+                lang=self.subscription.lang,
+                embed=embeds(self.subscription),
+            )
+        return self._view
+
+    @property
+    def look(self) -> tuple[Any, ...]:
+        """What the text of a notification depends on: watches of the same look get the same data."""
+        if self._look is None:
+            notification = self.subscription.notification
+            told = self.triggers & ATTRIBUTE_DELETED
+            self._look = (
+                id(self.context),
+                notification.endpoint.media,
+                repr((notification.pick, notification.omit)),
+                notification.form,
+                notification.attributes,
+                notification.show_changes,
+                notification.sys_attrs,
+                notification.join,
+                notification.levels,
+                self.subscription.dataset_id,
+                self.subscription.lang,
+                self.view.embed,
+                self.watched if told else None,
+            )
+        return self._look
+
+    @property
+    def head(self) -> bytes:
+        """What each of its notifications says about itself, as it stands in the text."""
+        if self._head is None:
+            said = {"type": "Notification", "subscriptionId": self.subscription.id}
+            self._head = msgspec.json.encode(said)[1:-1]
+        return self._head
+
+    def fits(self, entity: Entity) -> bool:
+        """Whether the entity is one that it is about."""
+        if self._fits is None:
+            self._fits = matcher(self.subscription.query, self._resolve)
+        return self._fits(entity)
 
     def _resolve(self, id: str) -> Entity | None:
         return self.linked.get(id)

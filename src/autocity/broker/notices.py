@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Mapping, Sequence
-from os import urandom
 from typing import Any
 
 import msgspec
@@ -29,6 +30,9 @@ PREVIOUS = {
 
 _encode = msgspec.json.Encoder().encode
 
+_random = random.Random(os.urandom(32))
+os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
+
 
 def delivery(watch: Watch, data: bytes, now: Instant) -> Delivery:
     """A notification with its data, ready for the outbox. Its id is fixed here, for every attempt."""
@@ -44,8 +48,8 @@ def delivery(watch: Watch, data: bytes, now: Instant) -> Delivery:
 
 
 def random_uuid() -> str:
-    """A UUID of version 4, at a third of what the standard library takes for it."""
-    text = urandom(16).hex()
+    """A UUID of version 4. It must be unique, not secret, so no system call is spent on it."""
+    text = f"{_random.getrandbits(128):032x}"
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 

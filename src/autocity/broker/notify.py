@@ -52,6 +52,9 @@ LANE_ROOM = 1000
 POLL_SECONDS, POLL_PAUSE = 5.0, 0.05
 """How often the outbox is looked through for what other processes wrote, at least and at most."""
 
+POLL_QUICK = 100
+"""How many notifications may be under way for the outbox to be looked through that often."""
+
 START_LIMIT = 20_000
 
 
@@ -352,11 +355,10 @@ class Notifier:
                 raise Undelivered("there is no way to reach such an endpoint here", refused=True)
             await sender.send(watch, delivery)
         except Undelivered as fault:
-            self._subscriptions.sent(*lane.key, ok=False)
-            if self._subscriptions.watch(*lane.key) is None:
-                self._done(delivery)
-            else:
-                self._failed(lane, watch, delivery, fault)
+            self._failed(lane, watch, delivery, fault)
+        except Exception as fault:
+            log.exception("a notification could not be sent")
+            self._failed(lane, watch, delivery, Undelivered(type(fault).__name__))
         else:
             lane.failures = 0
             self._subscriptions.sent(*lane.key, ok=True)
@@ -368,6 +370,10 @@ class Notifier:
         self._dirty.set()
 
     def _failed(self, lane: Lane, watch: Watch, delivery: Delivery, fault: Undelivered) -> None:
+        self._subscriptions.sent(*lane.key, ok=False)
+        if self._subscriptions.watch(*lane.key) is None:
+            self._done(delivery)  # deleted while this was on its way
+            return
         lane.failures += 1
         attempts = delivery.attempts + 1
         rest = max(
@@ -432,7 +438,7 @@ class Notifier:
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._stirred.wait()
                     # Looking through a long backlog again and again would cost more than it finds.
-                    await asyncio.sleep(POLL_PAUSE if len(self._known) < LANE_ROOM else POLL_SECONDS)
+                    await asyncio.sleep(POLL_PAUSE if len(self._known) < POLL_QUICK else POLL_SECONDS)
             self._stirred.clear()
             try:
                 waiting = await self._store.outbox(due_before=self._clock(), limit=len(self._known) + 1000)

@@ -347,7 +347,7 @@ class Subscriptions:
             texts: dict[Any, bytes] = {}
             for watch in index.candidates(touched):
                 if watch.levels:
-                    watch.linked = dict(linked)
+                    watch.linked = linked
                 if not watch.wants(touched, change.at):
                     continue
                 data = texts.get(watch.look)
