@@ -47,7 +47,6 @@ _CONSTRAINED = _GEO_ATTRIBUTES | {_PROOF}
 
 _SYSTEM_MEMBERS = frozenset(("createdAt", "modifiedAt", "deletedAt", "instanceId"))
 _VALUE_MEMBERS = frozenset(VALUE_MEMBER.values())
-_HEAD = frozenset(("id", "@id", "type", "@type", "scope", "expiresAt", "@context"))
 _KIND_OF_MEMBER: dict[str, Kind] = {
     member: cast("Kind", kind) for kind, member in VALUE_MEMBER.items() if kind != "GeoProperty"
 }
@@ -85,24 +84,31 @@ def parse_evolution(body: Mapping[str, Any], context: Context) -> Entity:
 
     Raises `errors.BadRequestData` naming every fault.
     """
-    head = {name: body[name] for name in body.keys() & _HEAD}
+    head = {name: content for name, content in body.items() if name in _NOT_ATTRIBUTES}
     return structs.replace(parse_entity(head, context), attributes=parse_instances(body, context))
 
 
 def parse_instances(body: Mapping[str, Any], context: Context) -> Attributes:
     """The attributes of an EntityTemporal or of a fragment of one (5.6.11, 5.6.12).
 
-    Raises `errors.BadRequestData`, also when there is none.
+    Raises `errors.BadRequestData` naming every fault, also when there is no attribute.
     """
     attributes: Attributes = {}
-    for name in body.keys() - _HEAD - _SYSTEM_MEMBERS:
-        items = body[name] if isinstance(body[name], list) else [body[name]]
-        if NGSI_LD_NULL in items:
-            raise BadRequestData(f"{name} must hold instances; only the value of one may be null (5.5.4)")
-        # What was deleted is part of a history: an instance whose value is null (4.5.7).
-        attributes[context.expand(name)] = tuple(
-            instance for item in items for instance in parse_attribute(item, context, name, nulls=True)
-        )
+    faults: list[str] = []
+    for name, raw in body.items():
+        items = raw if isinstance(raw, list) else [raw]
+        if name in _NOT_ATTRIBUTES or not items:
+            continue
+        try:
+            if NGSI_LD_NULL in items:
+                raise BadRequestData(f"{name} must hold instances; only the value of one may be null (5.5.4)")
+            # What was deleted is part of a history: an instance whose value is null (4.5.7).
+            attributes[context.attribute(name)] = tuple(
+                instance for item in items for instance in parse_attribute(item, context, name, nulls=True)
+            )
+        except BadRequestData as fault:
+            faults.append(fault.detail)
+    _refuse(faults)
     if not attributes:
         raise BadRequestData("at least one attribute with an instance is needed")
     return attributes
@@ -147,16 +153,21 @@ def parse_attribute(
     is none. A `@context` beside the members of the attribute is not part of it.
     """
     iri = context.attribute(name)
-    reader = _Reader(context, nulls=nulls, partial=partial)
-    if isinstance(body, dict):
-        body = {key: value for key, value in body.items() if key != "@context"}
-        instances: tuple[Attribute, ...] = (reader.instance(body, iri, 0, fragment=True),)
-    elif isinstance(body, list) and body and all(isinstance(item, dict) for item in body):
-        instances = reader.several(body, iri, 0)
-    else:
-        raise BadRequestData(f"{name}: an attribute fragment must be a JSON object")
-    _check_constraints(iri, instances)
+    try:
+        instances = _attribute_fragment(body, iri, _Reader(context, nulls=nulls, partial=partial))
+        _check_constraints(iri, instances)
+    except BadRequestData as fault:
+        raise BadRequestData(f"{name:.100}: {fault.detail}") from None
     return instances
+
+
+def _attribute_fragment(body: Any, iri: str, reader: _Reader) -> tuple[Attribute, ...]:
+    if isinstance(body, dict):
+        members = {key: content for key, content in body.items() if key != "@context"}
+        return (reader.instance(members, iri, 0, fragment=True),)
+    if isinstance(body, list) and body and all(isinstance(item, dict) for item in body):
+        return reader.several(body, iri, 0)
+    raise BadRequestData("an attribute fragment must be a JSON object")
 
 
 def _whole(body: Any, reader: _Reader) -> Entity:
@@ -200,6 +211,7 @@ class _Reader:
         if not isinstance(body, dict):
             raise BadRequestData(f"{what} must be a JSON object")
         attribute = self.context.attribute
+        instances = self.instances
         members: dict[str, Any] = {}
         attributes: Attributes = {}
         faults: list[str] = []
@@ -209,7 +221,7 @@ class _Reader:
                     iri = attribute(name)
                     if iri in attributes:
                         raise BadRequestData("is there twice, under two names")
-                    attributes[iri] = self.instances(raw, iri, 0)
+                    attributes[iri] = instances(raw, iri, 0)
                 elif name in _ENTITY_MEMBERS:
                     field, read = _ENTITY_MEMBERS[name]
                     members[field] = read(raw, self)

@@ -59,6 +59,9 @@ def date_time(text: str) -> str:
     return text.replace(",", ".")
 
 
+_NESTED = frozenset((dict, list))
+
+
 def check_nesting(value: Any, *, nulls: bool) -> None:
     """Refuse a value nested too deeply, and NGSI-LD Null in an object when not `nulls` (5.5.4)."""
     level, depth = [value], 0
@@ -68,16 +71,14 @@ def check_nesting(value: Any, *, nulls: bool) -> None:
             raise BadRequestData(f"value is nested more than {MAX_NESTING} levels deep")
         below: list[Any] = []
         for item in level:
+            parts = item
             if type(item) is dict:
-                if not nulls and NGSI_LD_NULL in item.values():
+                parts = item.values()
+                if not nulls and NGSI_LD_NULL in parts:
                     raise BadRequestData("value contains urn:ngsi-ld:null, which only a merge understands")
-                below += [part for part in item.values() if type(part) in _NESTED]
-            else:
-                below += [part for part in item if type(part) in _NESTED]
+            if not _NESTED.isdisjoint(map(type, parts)):
+                below += [part for part in parts if type(part) in _NESTED]
         level = below
-
-
-_NESTED = frozenset((dict, list))
 
 
 def language_map(value: Any) -> dict[str, Any]:

@@ -22,7 +22,9 @@ from autocity.ld.entity import (
     choose_language,
     parse_attribute,
     parse_entity,
+    parse_evolution,
     parse_fragment,
+    parse_instances,
     parse_projection,
     parse_simplified,
     render,
@@ -543,6 +545,31 @@ def test_an_attribute_fragment_is_an_object(body: Any) -> None:
 def test_an_attribute_fragment_without_value_is_refused_when_whole() -> None:
     with pytest.raises(BadRequestData, match="value is missing"):
         parse_attribute({"unitCode": "KMH"}, CORE, "a")
+
+
+# Histories (5.2.20)
+
+
+def test_an_evolution_holds_many_instances_of_one_dataset() -> None:
+    body = entity(
+        scope="/a", speed=[{"value": 1}, {"value": 2}, {"value": NULL}], name={"value": "x"}, gone=[]
+    )
+    read = parse_evolution(body, CORE)
+    assert read.scopes == ("/a",)
+    assert {name: [each.value for each in instances] for name, instances in read.attributes.items()} == {
+        DEFAULT + "speed": [1, 2, NULL],
+        DEFAULT + "name": ["x"],
+    }
+    assert list(read.attributes) == list(parse_instances(body, CORE))
+
+
+def test_all_faults_of_an_evolution_are_named() -> None:
+    with pytest.raises(BadRequestData) as refusal:
+        parse_instances({"a": [{"value": None}], "b": NULL, "c d": [{"value": 1}]}, CORE)
+    for said in ("a: value is null", "b must hold instances", "'c d' is no name"):
+        assert said in refusal.value.detail
+    with pytest.raises(BadRequestData, match="at least one attribute"):
+        parse_instances({"id": "urn:x:1"}, CORE)
 
 
 def test_simplified_input() -> None:
