@@ -15,7 +15,7 @@ from autocity.ld.instants import instant
 from autocity.ld.merge import changed
 from autocity.ld.query import Fact, Path, Scalar, Temporal, facts
 from autocity.model import Attribute, Attributes, Change, Delivery, Entity, Instant
-from autocity.store.history import Point, encode, points, stamped
+from autocity.store.history import Point, encode, recorded
 from autocity.store.port import Commit, PointWrite, RecordWrite, TypeSummary
 
 Kinds = tuple[tuple[str, tuple[str, ...]], ...]
@@ -24,9 +24,6 @@ Box = tuple[str, float, float, float, float]
 
 Key = tuple[int, str | int | float]
 """Kind and value of a scalar in the attribute index."""
-
-Recorded = tuple[str, str, Point]
-"""Attribute IRI, dataset id ("" for the default instance), the instance."""
 
 BOXES = 256
 """Geometries of an entity that have a box of their own in the index; the last one stands for the rest."""
@@ -92,7 +89,7 @@ class Row(Struct, frozen=True, array_like=True):
     boxes: tuple[Box, ...] | None
     boxes_before: int
     looked: tuple[Looked, ...]
-    points: tuple[Recorded, ...]
+    points: tuple[Point, ...]
     attributes: tuple[str, ...]
     record: bool
     actor: str
@@ -107,8 +104,8 @@ class Provision(Struct, frozen=True, array_like=True):
     at: Instant
     types: tuple[str, ...]
     scopes: tuple[str, ...]
-    points: tuple[Recorded, ...]
-    replacing: tuple[tuple[str, Recorded], ...]
+    points: tuple[Point, ...]
+    replacing: tuple[tuple[str, Point], ...]
 
 
 class Digest(Struct, frozen=True, array_like=True):
@@ -166,7 +163,7 @@ def _row(change: Change, paths: tuple[Indexed, ...]) -> Row:
         boxes=_boxes(old, new, names),
         boxes_before=_count_boxes(old),
         looked=tuple(_looked(paths, before, after, names)) if paths else (),
-        points=tuple([_recorded(name, one) for name, one in points(change)]) if change.record else (),
+        points=_points(change) if change.record else (),
         attributes=names,
         record=change.record,
         actor=change.actor,
@@ -177,19 +174,20 @@ def _row(change: Change, paths: tuple[Indexed, ...]) -> Row:
 _NOBODY = Entity(id="", types=())
 
 
-def _recorded(name: str, instance: Attribute) -> Recorded:
-    return name, instance.dataset_id or "", encode(instance)
+def _points(change: Change) -> tuple[Point, ...]:
+    at = change.at
+    return tuple([encode(name, instance, at, at) for name, instance in recorded(change)])
 
 
 def _provision(write: PointWrite) -> Provision:
     new, replacing = [], []
     for name, instances in write.attributes.items():
         for instance in instances:
-            recorded = _recorded(name, stamped(instance, write.at))
+            point = encode(name, instance, write.at, write.at)
             if instance.instance_id:
-                replacing.append((instance.instance_id, recorded))
+                replacing.append((instance.instance_id, point))
             else:
-                new.append(recorded)
+                new.append(point)
     return Provision(
         write.tenant, write.id, write.at, write.types, write.scopes, tuple(new), tuple(replacing)
     )
@@ -261,7 +259,7 @@ def summarize(
 
 
 def _boxes(before: Entity, after: Entity, names: Iterable[str]) -> tuple[Box, ...] | None:
-    if not any(_is_geo(before.attributes, name) or _is_geo(after.attributes, name) for name in names):
+    if not (_any_geo(before.attributes, names) or _any_geo(after.attributes, names)):
         return None
     boxes = [
         (name, box[0], box[2], box[1], box[3])
@@ -276,8 +274,12 @@ def _boxes(before: Entity, after: Entity, names: Iterable[str]) -> tuple[Box, ..
     return (*boxes[: BOXES - 1], ("", min(west), max(east), min(south), max(north)))
 
 
-def _is_geo(attributes: Attributes, name: str) -> bool:
-    return any(instance.kind == "GeoProperty" for instance in attributes.get(name, ()))
+def _any_geo(attributes: Attributes, names: Iterable[str]) -> bool:
+    for name in names:
+        for instance in attributes.get(name, ()):
+            if instance.kind == "GeoProperty":
+                return True
+    return False
 
 
 def _count_boxes(entity: Entity) -> int:

@@ -19,7 +19,7 @@ from autocity.ld.query import Query, TypeIs, matcher, sort
 from autocity.ld.temporal import Window, select
 from autocity.model import Attribute, Change, Delivery, Entity, Instant, Logged, Record, Stored
 from autocity.store.digest import kinds, summarize
-from autocity.store.history import instance_id, place, points, stamped
+from autocity.store.history import Series, encode, instance_id, points, position, stamped
 from autocity.store.listeners import Listeners
 from autocity.store.port import Commit, History, Page, PointWrite, RecordWrite, StaleCommit, TypeSummary
 
@@ -36,12 +36,14 @@ class Held(Struct):
 
 
 class Kept(NamedTuple):
-    """One recorded instance at its place in a series."""
+    """One recorded instance and where it stands (`history.position`)."""
 
-    at: Instant
-    dataset: str
-    n: int
+    position: tuple[Instant, int, str, Series, int]
     instance: Attribute
+
+    @property
+    def dataset(self) -> str:
+        return self.position[2]
 
 
 class Evolution(Struct):
@@ -156,8 +158,8 @@ class MemoryStore:
         documents = [document.dump(change.after) if change.after else b"" for change in commit.changes]
         recorded = [points(change) if change.record else [] for change in commit.changes]
         for instances in recorded:
-            for _, instance in instances:
-                place(instance)
+            for name, instance in instances:
+                encode(name, instance, instance.created_at, instance.modified_at)
         logged = [
             self._change(change, text, instances)
             for change, text, instances in zip(commit.changes, documents, recorded, strict=True)
@@ -241,14 +243,14 @@ class MemoryStore:
         evolution.created_at, evolution.modified_at = after.created_at, after.modified_at
 
     def _append(self, key: tuple[str, str], attribute: str, instance: Attribute) -> None:
-        at, dataset = place(instance), instance.dataset_id or ""
+        point = encode(attribute, instance, instance.created_at, instance.modified_at)
         kept = self._evolutions[key].series.setdefault(attribute, [])
-        n = 1 + max((one.n for one in kept if one.at == at and one.dataset == dataset), default=-1)
+        *here, _ = position(point, 0)
+        n = 1 + max((one.position[-1] for one in kept if list(one.position[:-1]) == here), default=-1)
         if instance.instance_id is None:
-            instance = replace(
-                instance, instance_id=instance_id(key[1], attribute, instance.dataset_id, at, n)
-            )
-        insort(kept, Kept(at, dataset, n, instance), key=_position)
+            name = instance_id(key[1], point.series, point.at, point.lag, n)
+            instance = replace(instance, instance_id=name)
+        insort(kept, Kept(position(point, n), instance), key=attrgetter("position"))
 
     def _provide(self, provision: PointWrite) -> None:
         key = provision.tenant, provision.id
@@ -429,10 +431,6 @@ def _sorted(found: Iterator[Held], query: Query) -> Iterable[Held]:
         return found
     held = {one.entity.id: one for one in found}
     return [held[entity.id] for entity in sort((one.entity for one in held.values()), query.order)]
-
-
-def _position(kept: Kept) -> tuple[Instant, str, int]:
-    return kept.at, kept.dataset, kept.n
 
 
 def _find(evolution: Evolution, attribute: str, instance_id: str) -> Kept | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from autocity.model import Attribute, Delivery, Entity, Instant, Logged, Record,
 from autocity.store import history
 from autocity.store.compile import SMALL, SQLITE, Form, Forms, Plan, Schema, Sql, array, compile
 from autocity.store.digest import Paths, parse_form, summarize
-from autocity.store.history import Point, Shape
+from autocity.store.history import Point, Series
 from autocity.store.port import History, Page, TypeSummary
 
 Operation = Literal["create", "update", "delete"]
@@ -37,15 +38,20 @@ class Budget:
 
     def __init__(self, looks: int, entities: int) -> None:
         self._limits = looks, entities
-        self.renew()
+        self._bound = False
 
-    def renew(self) -> None:
+    def __enter__(self) -> None:
         self._looks, self._entities = self._limits
+        self._bound = True
+
+    def __exit__(self, *fault: object) -> None:
+        self._bound = False
 
     def looked(self) -> bool:
         """Called by SQLite every `STEPS`; true interrupts it."""
-        self._looks -= 1
-        return self._looks < 0
+        if self._bound:
+            self._looks -= 1
+        return self._bound and self._looks < 0
 
     def spend(self, entities: int = 1) -> None:
         """An entity or some ten points have been decoded."""
@@ -80,13 +86,22 @@ class Reader:
         self._tenants: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {0: ""}
-        self._shapes: dict[int, Shape] = {}
+        self._known_series: dict[int, Series] = {}
         self._forms: dict[int, Form] = {}
         self._forms_of: dict[int, Forms] = {}
         self._estimates: dict[Sql, tuple[int, int]] = {}
 
     def close(self) -> None:
         self._db.close()
+
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """Hold to the budget, if there is one."""
+        try:
+            with self._budget or nullcontext():
+                yield
+        except apsw.InterruptError:
+            raise TooLong from None
 
     # -- names and numbers, which never change once given
 
@@ -120,14 +135,13 @@ class Reader:
             )
         return name
 
-    def _shape(self, number: int) -> Shape:
-        shape = self._shapes.get(number)
-        if shape is None:
-            row: Any = self._db.execute(
-                "SELECT kind, unit_code, written, coding FROM shape WHERE id = ?", (number,)
-            ).fetchone()
-            shape = self._shapes[number] = Shape(*row)
-        return shape
+    def _series(self, number: int) -> Series:
+        series = self._known_series.get(number)
+        if series is None:
+            if len(self._known_series) > 100_000:
+                self._known_series.clear()
+            series = self._known_series[number] = load_series(self._db, number)
+        return series
 
     def _learn_forms(self) -> None:
         """Forms are only ever added, so the new ones are those past the last."""
@@ -163,12 +177,8 @@ class Reader:
 
     def query(self, tenant: str, query: Query, paths: Paths, now: Instant) -> tuple[Page, Plan]:
         """A page, and the plan it came by."""
-        if self._budget:
-            self._budget.renew()
-        try:
+        with self._bounded():
             return self._query(tenant, query, paths, now)
-        except apsw.InterruptError:
-            raise TooLong from None
 
     def _query(self, tenant: str, query: Query, paths: Paths, now: Instant) -> tuple[Page, Plan]:
         plan = self.plan(tenant, query, paths, now)
@@ -271,13 +281,9 @@ class Reader:
         self, tenant: str, ids: Sequence[str], window: Window, attributes: Sequence[str]
     ) -> list[History]:
         """What was recorded of entities, by the entity's number and its series."""
-        if self._budget:
-            self._budget.renew()
-        try:
+        with self._bounded():
             found = (self._history(tenant, id, window, attributes) for id in dict.fromkeys(ids))
             return [history for history in found if history]
-        except apsw.InterruptError:
-            raise TooLong from None
 
     def _history(self, tenant: str, id: str, window: Window, attributes: Sequence[str]) -> History | None:
         number, about = self._about(tenant, id)
@@ -285,19 +291,11 @@ class Reader:
             return None
         chosen: dict[str, tuple[Attribute, ...]] = {}
         truncated = False
-        for name, datasets in sorted(self._series(number, attributes).items()):
-            rows = [
-                (point.at, dataset, n, point)
-                for dataset_number, dataset in datasets
-                if not window.dataset_ids or (dataset or "@none") in window.dataset_ids
-                for n, point in self._points((number, self._number(name), dataset_number), window)
-            ]
-            rows.sort(key=lambda row: row[:3])
-            instances = [
-                history.decode(point, dataset or None, history.instance_id(id, name, dataset or None, at, n))
-                for at, dataset, n, point in rows
-            ]
-            kept, cut = select(instances, window)
+        for name, series in self._series_of(number, window, attributes):
+            points = [found for one in series for found in self._points(number, one, window)]
+            if len(series) > 1:
+                points.sort(key=lambda found: history.position(*found))
+            kept, cut = select([history.decode(id, point, n) for point, n in points], window)
             if kept:
                 chosen[name] = kept
             truncated = truncated or cut
@@ -332,46 +330,35 @@ class Reader:
             "deleted_at": past[5],
         }
 
-    def _series(self, number: int, attributes: Sequence[str]) -> dict[str, list[tuple[int, str]]]:
-        """Attribute IRI to its datasets (number and id): found by leaps, not by going through the points."""
-        wanted = {self._number(name): name for name in attributes}
-        found: dict[str, list[tuple[int, str]]] = {}
-        for attribute, dataset in leap(self._db, number):
-            if not wanted or attribute in wanted:
-                found.setdefault(self._name(attribute), []).append((dataset, self._name(dataset)))
-        return found
+    def _series_of(
+        self, number: int, window: Window, attributes: Sequence[str]
+    ) -> list[tuple[str, list[int]]]:
+        """By attribute, the series that can be in a window: found by leaps, not by reading the points."""
+        found: dict[str, list[int]] = {}
+        datasets = frozenset(window.dataset_ids)
+        observed = window.relation is not None and window.property == "observedAt"
+        for one in leap(self._db, number):
+            series = self._series(one)
+            if (
+                (not attributes or series.attribute in attributes)
+                and (not datasets or (series.dataset or "@none") in datasets)
+                and (series.written or not observed)
+            ):
+                found.setdefault(series.attribute, []).append(one)
+        return sorted(found.items())
 
-    def _points(self, series: tuple[int, int, int], window: Window) -> Iterator[tuple[int, Point]]:
-        for rows in self._ranges(window):
-            text, values = rows.text, (*series, *rows.values)
-            found: Any = self._db.execute(f"{SELECT_POINTS} {text}", values)
-            for count, (at, n, shape, value, lag, rest) in enumerate(found):
-                if self._budget and count % 10 == 9:
-                    self._budget.spend()
-                yield n, Point(at, self._shape(shape), value, lag, rest)
-
-    def _ranges(self, window: Window) -> Iterable[Sql]:
-        """The rows of one series that can be in a window: exactly, or all of them. Only `observedAt`
-        has an order of its own in the file; and an instance without it stands before all others."""
-        if window.property != "observedAt":
-            return (Sql(""),)
-        many = window.last_n if window.limit is None else window.limit + 1
-        if window.last_n is not None and many is not None:
-            many = min(many, window.last_n)
-        order = "DESC" if window.last_n is not None else "ASC"
-        limit = Sql("") if many is None else Sql(f"ORDER BY at {order}, n {order} LIMIT ?", (many,))
-        match window.relation:
-            case None if many is None:
-                return (Sql(""),)
-            case None:
-                return (Sql("AND lag IS NULL").then(limit), Sql("AND lag IS NOT NULL").then(limit))
-            case "before":
-                bounds = Sql("AND lag IS NOT NULL AND at < ?", (window.at,))
-            case "after":
-                bounds = Sql("AND lag IS NOT NULL AND at >= ?", (window.at,))
-            case "between":
-                bounds = Sql("AND lag IS NOT NULL AND at >= ? AND at < ?", (window.at, window.end))
-        return (bounds.then(limit),)
+    def _points(self, number: int, series: int, window: Window) -> list[tuple[Point, int]]:
+        """The points of a series that can be in a window, with their numbers."""
+        shared = self._series(series)
+        rows = _range(window, shared)
+        found: Any = self._db.execute(
+            f"SELECT at, lag, n, value, rest FROM point WHERE history = ? AND series = ? {rows.text}",
+            (number, series, *rows.values),
+        )
+        points = [(Point(shared, at, lag, value, rest), n) for at, lag, n, value, rest in found]
+        if self._budget:
+            self._budget.spend(len(points) // 10)
+        return points if window.last_n is None else sorted(points, key=_place)
 
     def recorded(self, tenant: str, query: Query, paths: Paths) -> list[str]:
         """Ids with history. Those that `past` knows are judged by it, the others by their present state."""
@@ -484,10 +471,6 @@ class Reader:
 
 OPERATIONS: tuple[Operation, ...] = ("create", "update", "delete")
 
-SELECT_POINTS = (
-    "SELECT at, n, shape, value, lag, rest FROM point WHERE history = ? AND attribute = ? AND dataset = ?"
-)
-
 INVARIANTS = (
     ("entities have a type", "SELECT count(*) FROM entity WHERE rid NOT IN (SELECT rid FROM entity_type)"),
     *(
@@ -520,19 +503,49 @@ INVARIANTS = (
 """What must hold, and a SELECT that counts where it does not."""
 
 
-def leap(db: apsw.Connection, number: int) -> Iterator[tuple[int, int]]:
-    """Attribute and dataset of each series of a history, one seek each."""
-    attribute, dataset = -1, -1
-    while True:
-        row: Any = db.execute(
-            "SELECT attribute, dataset FROM point WHERE history = ? AND (attribute, dataset) > (?, ?)"
-            " ORDER BY attribute, dataset LIMIT 1",
-            (number, attribute, dataset),
-        ).fetchone()
-        if row is None:
-            return
-        attribute, dataset = row
-        yield attribute, dataset
+def leap(db: apsw.Connection, number: int) -> list[int]:
+    """The series of a history, one seek each."""
+    text = "SELECT min(series) FROM point WHERE history = ? AND series > ?"
+    found: list[int] = []
+    while (one := db.execute(text, (number, found[-1] if found else -1)).get) is not None:
+        found.append(one)
+    return found
+
+
+def load_series(db: apsw.Connection, number: int) -> Series:
+    """What the points of a series share."""
+    row: Any = db.execute(
+        "SELECT a.iri, coalesce(d.iri, ''), kind, unit_code, written, coding FROM series"
+        " JOIN name a ON a.id = attribute LEFT JOIN name d ON d.id = dataset WHERE series.id = ?",
+        (number,),
+    ).fetchone()
+    return Series(*row)
+
+
+def _place(found: tuple[Point, int]) -> tuple[int, int, int]:
+    return found[0].at, found[0].lag, found[1]
+
+
+def _range(window: Window, series: Series) -> Sql:
+    """The rows of a series that can be in a window: exactly, or all of them. Only `at` has an order in the
+    file, which is `observedAt` for those who have one; and those who have none stand before all others."""
+    if window.property != "observedAt":
+        return Sql("")
+    match window.relation:
+        case None:
+            rows = Sql("")
+        case "before":
+            rows = Sql("AND at < ?", (window.at,))
+        case "after":
+            rows = Sql("AND at >= ?", (window.at,))
+        case "between":
+            rows = Sql("AND at >= ? AND at < ?", (window.at, window.end))
+    many = window.last_n if window.limit is None else window.limit + 1
+    if many is None:
+        return rows
+    if window.last_n is None:
+        return rows.then(Sql("ORDER BY at, lag, n LIMIT ?", (many,)))
+    return rows.then(Sql("ORDER BY at DESC, lag DESC, n DESC LIMIT ?", (min(many, window.last_n),)))
 
 
 def _page(matching: Iterable[tuple[Entity, Stored]], query: Query) -> Page:

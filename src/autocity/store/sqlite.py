@@ -20,7 +20,7 @@ from autocity.ld import query as language
 from autocity.ld.query import Query
 from autocity.ld.temporal import Window
 from autocity.model import Delivery, Instant, Logged, Record, Stored
-from autocity.store.digest import Digest, Paths, digest
+from autocity.store.digest import Digest, Paths, Row, digest
 from autocity.store.listeners import Listeners
 from autocity.store.port import Commit, History, Page, TypeSummary
 from autocity.store.reader import Budget, Reader, TooLong, connect
@@ -242,7 +242,7 @@ class SQLiteStore(FileReads):
 
     async def commit_digest(self, rows: Digest) -> list[int]:
         """Commit what is taken apart already."""
-        done: list[int] = await self._do(lambda writer: writer.commit(rows))
+        done: list[int] = await self._do(lambda writer: writer.commit(rows), rows.rows)
         return done
 
     async def forget(
@@ -268,13 +268,13 @@ class SQLiteStore(FileReads):
         if self._writer:
             await self.index(tenant, path)
 
-    async def _do(self, run: Callable[[Writer], Any]) -> Any:
+    async def _do(self, run: Callable[[Writer], Any], about: tuple[Row, ...] = ()) -> Any:
         if self._writer is None:
             raise StoreUnavailable(
                 "the store is open for reading only" if self._readonly else "the store is closed"
             )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Job(run, partial(resolve, future)))
+        self._writer.submit(Job(run, partial(resolve, future), about))
         return await future
 
     def _settle(self, announcement: Announcement) -> None:

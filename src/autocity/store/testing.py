@@ -23,6 +23,7 @@ from autocity.ld.query import (
     AllOf,
     And,
     AnyOf,
+    Compare,
     Comparison,
     Exists,
     Geo,
@@ -389,8 +390,10 @@ class StoreContract:
         await store.commit(Commit(points=(provision(1, *plain[1:]),)))
         (history,) = await store.history("", [one.id], Window())
         kept = [replace(instance, instance_id=None) for instance in history.attributes[SPEED]]
-        assert kept == [rich, *plain]
-        assert [type(instance.value) for instance in kept] == [list, bool, float, int, str, int]
+        assert rich in kept
+        told = {(type(one.value), one.value) for one in kept if one != rich}
+        assert told == {(type(one.value), one.value) for one in plain}
+        assert all(one in (rich, replace(plain[0], value=one.value)) for one in kept)
 
     async def test_scopes_have_a_history(self, store: Store) -> None:
         states = [
@@ -466,7 +469,7 @@ class StoreContract:
             new = kept[first.instance_id]
             assert (new.value, new.created_at, new.modified_at, len(kept)) == (n, NOW, NOW + n, 2)
         with pytest.raises(StaleCommit):
-            unknown = attribute(1, instance_id="urn:ngsi-ld:instance:0000:1:0")
+            unknown = attribute(1, instance_id="urn:ngsi-ld:instance:0000:1:0:0")
             await store.commit(Commit(points=(provision(1, unknown),)))
 
     async def test_forgetting(self, store: Store) -> None:
@@ -632,16 +635,16 @@ def ids(entities: Sequence[Any]) -> list[int]:
 
 def delivery(number: int, **members: Any) -> Delivery:
     """A notification on its way."""
-    members = {"subscription": "urn:s:1", "tenant": "", "created_at": NOW, "body": b"{}"} | members
-    return Delivery(id=f"n:{number}", **members)
+    usual: dict[str, Any] = {"subscription": "urn:s:1", "tenant": "", "created_at": NOW, "body": b"{}"}
+    return Delivery(id=f"n:{number}", **usual | members)
 
 
 def provision(
     number: int, *given: Attribute, types: tuple[str, ...] = (CAR,), at: Instant = NOW, **members: Any
 ) -> PointWrite:
     """Instances of the speed of an entity, for its history alone."""
-    members = {"tenant": "", "scopes": (), "attributes": {SPEED: given}} | members
-    return PointWrite(id=f"urn:ngsi-ld:Car:{number}", types=types, at=at, **members)
+    usual: dict[str, Any] = {"tenant": "", "scopes": (), "attributes": {SPEED: given}}
+    return PointWrite(id=f"urn:ngsi-ld:Car:{number}", types=types, at=at, **usual | members)
 
 
 async def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> None:
@@ -675,6 +678,9 @@ VALUES: st.SearchStrategy[Any] = (
 POINTS = st.tuples(
     st.sampled_from([-180.0, 0.0, 0.01, 179.99]), st.sampled_from([-89.0, 0.0, 0.01, 43.9])
 ).map(lambda at: {"type": "Point", "coordinates": list(at)})
+KINDS: st.SearchStrategy[Kind] = st.sampled_from(
+    ("Property", "Property", "Property", "Relationship", "LanguageProperty")
+)
 DATASETS = st.sampled_from([None, None, "urn:d:1", "urn:d:2"])
 
 
@@ -737,10 +743,13 @@ TEMPORALS: st.SearchStrategy[Scalar] = st.sampled_from(
 CONSTANTS = SCALARS | TEMPORALS
 
 
+OPERATORS: st.SearchStrategy[Compare] = st.sampled_from(("==", "==", "!=", ">", ">=", "<", "<=", "~=", "!~="))
+
+
 @st.composite
 def comparisons(draw: st.DrawFn) -> Comparison:
     """A comparison that a query can hold."""
-    path, operator = draw(PATHS), draw(st.sampled_from(("==", "==", "!=", ">", ">=", "<", "<=", "~=", "!~=")))
+    path, operator = draw(PATHS), draw(OPERATORS)
     if operator in ("~=", "!~="):
         return Comparison(path, operator, (draw(st.sampled_from(["a", "^x+$", "[0-9]"])),))
     if operator in ("==", "!=") and draw(st.booleans()):
@@ -929,8 +938,9 @@ class Twins(RuleBasedStateMachine):
         name = data.draw(NAMES)
         given = data.draw(st.lists(attribute_instances(self.at), min_size=1, max_size=3))
         known = self.wait(self.reference.history(tenant, [id], Window(), [name]))
-        if known and data.draw(st.booleans()):
-            old = data.draw(st.sampled_from(known[0].attributes[name]))
+        replacing = data.draw(st.booleans())
+        if known and replacing:
+            old: Attribute = data.draw(st.sampled_from(known[0].attributes[name]))
             given[0] = replace(given[0], instance_id=old.instance_id)
         write = provision(
             number,

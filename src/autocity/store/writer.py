@@ -18,11 +18,11 @@ from autocity.ld import document
 from autocity.ld.query import Path
 from autocity.model import Delivery, Entity, Logged
 from autocity.store import history
-from autocity.store.compile import Sql, array
-from autocity.store.digest import MANY, Digest, Indexed, Looked, Paths, Provision, Recorded, Row, keys
-from autocity.store.history import Point, Shape
+from autocity.store.compile import array
+from autocity.store.digest import MANY, Digest, Indexed, Looked, Paths, Provision, Row, keys
+from autocity.store.history import Point, Series
 from autocity.store.port import RecordWrite, StaleCommit
-from autocity.store.reader import OPERATIONS, leap
+from autocity.store.reader import OPERATIONS, leap, load_series
 
 GROUP = 256
 """Commits that share one transaction, at most."""
@@ -47,11 +47,13 @@ class Announcement(NamedTuple):
 
 
 class Job(NamedTuple):
-    """Something to do in a transaction. `run` writes nothing when it raises a refusal."""
+    """Something to do in a transaction. `run` writes nothing when it raises a refusal. `answer` is called
+    by whoever hears the announcement, with what `run` returned or raised. `about`: the rows of a commit,
+    so that what they rely on is read for a whole group at once."""
 
     run: Callable[[Writer], Any]
     answer: Callable[[Any], None]
-    """Called by the announcer with what `run` returned, or the exception."""
+    about: tuple[Row, ...] = ()
 
 
 class Known(Struct):
@@ -140,6 +142,7 @@ class Writer:
     def _together(self, jobs: list[Job]) -> Announcement:
         self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._meet((row.tenant, row.id) for job in jobs for row in job.about)
             answers = [(job, self._answer(job)) for job in jobs]
             self._flush()
             logged = self._logged
@@ -170,10 +173,11 @@ class Writer:
         ).get
         self._tenants = dict(db.execute("SELECT name, id FROM tenant"))
         self._names: dict[str, int] = {}
+        self._lists: dict[tuple[str, ...], str] = {}
         self._forms = {
             (tenant, body): id for id, tenant, body in db.execute("SELECT id, tenant, body FROM form")
         }
-        self._shapes = {Shape(*shape): id for id, *shape in db.execute("SELECT * FROM shape")}
+        self._series: dict[Series, int] = {}
         self.paths = load_paths(db, meta["paths"])
         self._logged = []
         self._begin()
@@ -214,13 +218,33 @@ class Writer:
             number = self._forms[tenant, body] = self._db.last_insert_rowid()
         return number
 
-    def _shape(self, shape: Shape) -> int:
-        if (number := self._shapes.get(shape)) is None:
+    def _attributes(self, names: tuple[str, ...]) -> str:
+        """A JSON array of the numbers of some names."""
+        if (text := self._lists.get(names)) is None:
+            if len(self._lists) > 10_000:
+                self._lists.clear()
+            text = self._lists[names] = array(map(self._name, names))
+        return text
+
+    def _series_number(self, series: Series) -> int:
+        if len(self._series) > 100_000:
+            self._series.clear()
+        attribute, dataset, *rest = series
+        values = self._name(attribute), self._name(dataset) if dataset else 0, *rest
+        number = self._db.execute(
+            "SELECT id FROM series WHERE (attribute, dataset, kind, unit_code, written, coding)"
+            " = (?, ?, ?, ?, ?, ?)",
+            values,
+        ).get
+        if number is None:
             self._db.execute(
-                "INSERT INTO shape (kind, unit_code, written, coding) VALUES (?, ?, ?, ?)", shape
+                "INSERT INTO series (attribute, dataset, kind, unit_code, written, coding)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                values,
             )
-            number = self._shapes[shape] = self._db.last_insert_rowid()
-        return number
+            number = self._db.last_insert_rowid()
+        self._series[series] = number
+        return int(number)
 
     def _next_rid(self) -> int:
         self._rid += 1
@@ -256,8 +280,8 @@ class Writer:
             if provision.replacing:
                 self._flush()
                 number = self._history(provision.tenant, provision.id)
-                for instance_id, (attribute, _, _) in provision.replacing:
-                    if find(self._db, provision.id, number, attribute, instance_id) is None:
+                for instance_id, point in provision.replacing:
+                    if self._find(provision.id, number, point.series.attribute, instance_id) is None:
                         yield provision.tenant, provision.id
         self._meet((row.tenant, row.id) for row in digest.rows)
         heads: dict[tuple[str, str], int] = {}
@@ -320,8 +344,8 @@ class Writer:
         for looked in row.looked:
             before = net.looked.get(looked.path, looked).before
             net.looked[looked.path] = Looked(looked.path, before, looked.after)
-        for attribute, dataset, point in row.points:
-            self._points.append(self._point(known.history, attribute, dataset, point))
+        number = known.history
+        self._points += [self._point(number, point) for point in row.points]
         known.rid, known.version, known.net = net.rid, row.version, net
         if not row.version:
             if known.history:
@@ -356,7 +380,7 @@ class Writer:
         self._log.append(
             (
                 self._seq, tenant, row.id, OPERATIONS.index(row.operation), form,
-                array(self._name(name) for name in row.attributes), row.at, row.actor, row.depth,
+                self._attributes(row.attributes), row.at, row.actor, row.depth,
             )
         )  # fmt: skip
         self._logged.append(
@@ -373,17 +397,19 @@ class Writer:
             )
         )
 
-    def _point(self, number: int, attribute: str, dataset: str, point: Point) -> tuple[Any, ...]:
-        return (
-            number,
-            self._name(attribute),
-            self._name(dataset) if dataset else 0,
-            point.at,
-            self._shape(Shape(*point.shape)),
-            point.value,
-            point.lag,
-            point.rest,
-        )
+    def _point(self, number: int, point: Point) -> tuple[Any, ...]:
+        series, at, lag, value, rest = point
+        return number, self._series.get(series) or self._series_number(series), at, lag, value, rest
+
+    def _insert_points(self, points: list[tuple[Any, ...]]) -> None:
+        """Two instances hardly ever stand at the same place of a series; only then is `n` looked for."""
+        before = self._db.total_changes()
+        self._db.execute("SAVEPOINT points")
+        self._db.executemany(INSERT_POINT, points)
+        if self._db.total_changes() - before < len(points):
+            self._db.execute("ROLLBACK TO points")
+            self._db.executemany(INSERT_NEXT_POINT, points)
+        self._db.execute("RELEASE points")
 
     def _document(self, rid: int) -> bytes:
         text: bytes = self._db.execute("SELECT document FROM entity WHERE rid = ?", (rid,)).get
@@ -442,9 +468,9 @@ class Writer:
                 "INSERT INTO past VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
                 (number, tenant, write.id, types, scopes, write.at, write.at),
             )
-        points = [self._point(number, *recorded) for recorded in write.points]
+        points = [self._point(number, point) for point in write.points]
         points += [self._replaced(number, write, *pair) for pair in write.replacing]
-        db.executemany(INSERT_POINT, points)
+        self._insert_points(points)
         self._begin()
 
     def _add_types(self, number: int, tenant: int, write: Provision, present: tuple[str, ...]) -> None:
@@ -458,18 +484,36 @@ class Writer:
                 (number, tenant, write.id, array(types + added)),
             )
 
-    def _replaced(
-        self, number: int, write: Provision, instance_id: str, recorded: Recorded
-    ) -> tuple[Any, ...]:
+    def _replaced(self, number: int, write: Provision, instance_id: str, point: Point) -> tuple[Any, ...]:
         """Take the old instance out; the new one, which keeps its id and `createdAt` (5.6.14)."""
-        attribute, dataset, point = recorded
-        found = find(self._db, write.id, number, attribute, instance_id)
+        found = self._find(write.id, number, point.series.attribute, instance_id)
         assert found is not None
-        key, created = found
-        self._db.execute(DELETE_POINT, key)
-        instance = history.decode(point, dataset or None, instance_id)
-        instance = replace(instance, created_at=created, modified_at=write.at, instance_id=instance_id)
-        return self._point(number, attribute, dataset, history.encode(instance))
+        self._db.execute(DELETE_POINT, found)
+        _, _, at, lag, _ = found
+        instance = history.decode(write.id, point, 0)
+        return self._point(number, history.encode(point.series.attribute, instance, at + lag, write.at))
+
+    def _find(self, entity: str, number: int, attribute: str | None, instance_id: str) -> Key | None:
+        """Where an instance stands: by what its id tells, else by the id that a replaced one keeps."""
+        parsed = history.parse_instance_id(instance_id)
+        for id, series in self._series_of(number):
+            if attribute not in (None, series.attribute):
+                continue
+            if parsed and parsed[0] == history.series_id(entity, series):
+                key = (number, id, *parsed[1:])
+                rest = self._db.execute(f"{SELECT_REST} AND (at, lag, n) = (?, ?, ?)", key).fetchone()
+                if rest and not history.left_over(rest[0]).instance_id:
+                    return key
+            kept: list[tuple[Any, ...]] = self._db.execute(
+                f"{SELECT_REST} AND rest IS NOT NULL", (number, id)
+            ).fetchall()
+            for rest, at, lag, n in kept:
+                if history.left_over(rest).instance_id == instance_id:
+                    return number, id, at, lag, n
+        return None
+
+    def _series_of(self, number: int) -> list[tuple[int, Series]]:
+        return [(id, load_series(self._db, id)) for id in leap(self._db, number)]
 
     def forget(
         self, tenant: str, id: str, attribute: str | None, instance_id: str | None, datasets: Sequence[str]
@@ -482,9 +526,9 @@ class Writer:
         if not number:
             return False
         if instance_id is not None:
-            found = find(db, id, number, attribute, instance_id)
+            found = self._find(id, number, attribute, instance_id)
             if found:
-                db.execute(DELETE_POINT, found[0])
+                db.execute(DELETE_POINT, found)
             return found is not None
         if attribute is None and not datasets:
             db.execute("DELETE FROM point WHERE history = ?", (number,))
@@ -493,14 +537,14 @@ class Writer:
                 "UPDATE entity SET history = 0 WHERE tenant = ? AND id = ?", (self._tenants[tenant], id)
             )
             return True
-        condition = Sql("history = ?", (number,))
-        if attribute is not None:
-            condition = condition.then(Sql("AND attribute = ?", (self._name(attribute),)))
-        if datasets:
-            numbers = array(0 if dataset == "@none" else self._name(dataset) for dataset in datasets)
-            condition = condition.then(Sql("AND dataset IN (SELECT value FROM json_each(?))", (numbers,)))
-        db.execute(f"DELETE FROM point WHERE {condition.text}", condition.values)
-        return db.changes() > 0
+        going = [
+            (number, series_number)
+            for series_number, series in self._series_of(number)
+            if attribute in (None, series.attribute)
+            and (not datasets or (series.dataset or "@none") in datasets)
+        ]
+        db.executemany("DELETE FROM point WHERE history = ? AND series = ?", going)
+        return bool(going)
 
     # -- attribute indexes
 
@@ -620,7 +664,7 @@ class Writer:
                 [row for row in self._past.values() if row],
             )
         if self._points:
-            many(INSERT_POINT, self._points)
+            self._insert_points(self._points)
         if self._counts:
             many(
                 "UPDATE form SET entities = entities + ? WHERE id = ?",
@@ -720,10 +764,12 @@ class Writer:
             self._db.execute("DELETE FROM log WHERE seq <= ?", (self._seq - LOG_LINES,))
 
 
-INSERT_POINT = (
-    "INSERT INTO point SELECT ?1, ?2, ?3, ?4, coalesce((SELECT max(n) + 1 FROM point"
-    " WHERE history = ?1 AND attribute = ?2 AND dataset = ?3 AND at = ?4), 0), ?5, ?6, ?7, ?8"
-)
+INSERT_POINT = "INSERT INTO point VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING"
+
+INSERT_NEXT_POINT = """
+INSERT INTO point VALUES (?1, ?2, ?3, ?4, coalesce(
+  (SELECT max(n) + 1 FROM point WHERE (history, series, at, lag) = (?1, ?2, ?3, ?4)), 0), ?5, ?6)
+"""
 
 PUT_DELIVERY = """
 INSERT INTO delivery (id, tenant, subscription, created, due, attempts, dead, error, body)
@@ -733,43 +779,12 @@ ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, subscription = excluded
   error = excluded.error, body = excluded.body
 """
 
-DELETE_POINT = "DELETE FROM point WHERE history = ? AND attribute = ? AND dataset = ? AND at = ? AND n = ?"
+DELETE_POINT = "DELETE FROM point WHERE (history, series, at, lag, n) = (?, ?, ?, ?, ?)"
 
+SELECT_REST = "SELECT rest, at, lag, n FROM point WHERE history = ? AND series = ?"
 
-def find(
-    db: apsw.Connection, entity: str, number: int, attribute: str | None, instance_id: str
-) -> tuple[tuple[int, int, int, int, int], int] | None:
-    """The key of an instance in history, and when it was created: by what its id tells, else by the id
-    that a replaced instance keeps."""
-    if not number:
-        return None
-    row: tuple[Any, ...] | None
-    parsed = history.parse_instance_id(instance_id)
-    names = "SELECT a.iri, coalesce((SELECT iri FROM name WHERE id = ?), '') FROM name a WHERE a.id = ?"
-    for attribute_number, dataset_number in leap(db, number):
-        iri, dataset = db.execute(names, (dataset_number, attribute_number)).fetchone() or ("", "")
-        if attribute not in (None, iri):
-            continue
-        key = number, attribute_number, dataset_number
-        if parsed and parsed[0] == history.series(entity, iri, dataset or None):
-            row = db.execute(f"{SELECT_POINT} AND at = ? AND n = ?", (*key, *parsed[1:])).fetchone()
-            if row and not _renamed(row[3]):
-                return (*key, *parsed[1:]), _created(row)
-        for row in db.execute(f"{SELECT_POINT} AND rest IS NOT NULL", key).fetchall():
-            if _renamed(row[3]) == instance_id:
-                return (*key, row[0], row[1]), _created(row)
-    return None
-
-
-SELECT_POINT = "SELECT at, n, lag, rest FROM point WHERE history = ? AND attribute = ? AND dataset = ?"
-
-
-def _created(row: tuple[Any, ...]) -> int:
-    return int(row[0]) + (row[2] or 0)
-
-
-def _renamed(rest: bytes | None) -> str | None:
-    return history.left_over(rest).instance_id if rest is not None else None
+Key = tuple[int, int, int, int, int]
+"""The primary key of a point."""
 
 
 def load_paths(db: apsw.Connection, revision: int) -> Paths:

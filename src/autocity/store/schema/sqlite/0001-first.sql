@@ -71,27 +71,28 @@ CREATE TABLE lookup (
   PRIMARY KEY (path, kind, value, rid)
 ) STRICT, WITHOUT ROWID;
 
--- History. `at`: when the instance was observed, else recorded; `n` tells apart instances of one moment.
--- See `history.Point` for the rest of a point and `history.Shape` for what a shape says.
-CREATE TABLE shape (
+-- History. What the points of a series share stands here once; see `history.Series` and `history.Point`.
+CREATE TABLE series (
   id INTEGER PRIMARY KEY,
-  kind TEXT NOT NULL,
-  unit_code TEXT,
-  written TEXT NOT NULL,
-  coding TEXT NOT NULL
-) STRICT;
-
-CREATE TABLE point (
-  history INTEGER NOT NULL,
   attribute INTEGER NOT NULL,
   dataset INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  unit_code TEXT NOT NULL,
+  written TEXT NOT NULL,
+  coding TEXT NOT NULL,
+  UNIQUE (attribute, dataset, kind, unit_code, written, coding)
+) STRICT;
+
+-- `n` tells apart what stands at the same place.
+CREATE TABLE point (
+  history INTEGER NOT NULL,
+  series INTEGER NOT NULL,
   at INTEGER NOT NULL,
+  lag INTEGER NOT NULL,
   n INTEGER NOT NULL,
-  shape INTEGER NOT NULL,
   value ANY,
-  lag INTEGER,
   rest BLOB,
-  PRIMARY KEY (history, attribute, dataset, at, n)
+  PRIMARY KEY (history, series, at, lag, n)
 ) STRICT, WITHOUT ROWID;
 
 -- What history knows beyond the present state: entities that are not there (any more), and types that
