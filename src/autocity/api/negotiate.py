@@ -131,7 +131,9 @@ def linked_context(header: str | None) -> str | None:
             )
         relation = _RELATION.search(link["parameters"])
         if relation and CONTEXT_RELATION in (relation[1] or relation[2] or "").split():
-            found.append(link["target"])
+            target = link["target"]
+            # A path of our own names a hosted @context, whatever name the server is called by.
+            found.append(f"http://localhost{target}" if target.startswith("/") else target)
         position = link.end()
     if len(found) > 1:
         raise errors.BadRequestData("the Link header names more than one @context; host them as one")
@@ -567,7 +569,7 @@ class Desk:
         """An answer with content: its @context in a `Link` header when it is not in the body (6.3.6)."""
         headers: list[tuple[str, str]] = []
         if not shape.embed:
-            url = context.link or await self._url(context, call.tenant)
+            url = context.link or await self._url(context, call)
             headers.append(("Link", f'<{url}>; rel="{CONTEXT_RELATION}"; type="{LD}"'))
         prefer = call.headers.get("prefer")
         version = preferred(prefer).version if prefer is not None else None
@@ -608,8 +610,12 @@ class Desk:
         except CityError as refusal:
             return refusal
 
-    async def _url(self, context: Context, tenant: str) -> str:
+    async def _url(self, context: Context, call: Call) -> str:
         """A URL for a context that has none of its own: the core, or a copy kept here (5.13.1)."""
         if context.source is None:
             return CORE_URL
-        return await self._contexts.host(context.source, tenant)
+        url = await self._contexts.host(context.source, call.tenant)
+        host = call.headers.get("host")
+        if host and url.startswith("/"):
+            return f"{call.scope.get('scheme', 'http')}://{host}{url}"
+        return url

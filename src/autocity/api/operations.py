@@ -149,7 +149,9 @@ class Operations:
     ) -> AsyncIterator[bytes]:
         self._metrics.streams.inc()
         changes = self._feed.listen(after=after, tenant=who.tenant)
-        step: asyncio.Future[list[Logged] | Resync] | None = None
+        # Listening begins before the client is told that it is connected.
+        step: asyncio.Future[list[Logged] | Resync] | None = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
         seq = after
         try:
             yield b"retry: 2000\n: connected\n\n"
