@@ -155,6 +155,7 @@ class Contexts:
         entries = [self._entries[part] for part in parts if part in self._entries]
         stale_at = min((entry.expires_at for entry in entries if entry.expires_at), default=2**62)
         if len(self._compiled) >= MAX_COMPILED:
+            # The oldest goes; if it is still in use it comes back, compiled from what is kept.
             self._compiled.pop(next(iter(self._compiled)))
         # A part that could not be renewed goes on to serve; it is asked for again after a while.
         stale_at = max(stale_at, self._clock() + RETRY_AFTER)

@@ -590,7 +590,16 @@ def fragment_of(entity: Entity) -> Fragment:
 
 def as_entity(history: History) -> Entity:
     """Recorded instances as one entity, for filters that ask whether any of them satisfies."""
-    return Entity(id=history.id, types=history.types, scopes=history.scopes, attributes=history.attributes)
+    lived = {
+        name: tuple(each for each in instances if not each.deleted_at)
+        for name, instances in history.attributes.items()
+    }
+    return Entity(
+        id=history.id,
+        types=history.types,
+        scopes=history.scopes,
+        attributes={name: instances for name, instances in lived.items() if instances},
+    )
 
 
 def only(history: History, attributes: Sequence[str]) -> History:

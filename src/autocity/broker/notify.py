@@ -35,6 +35,7 @@ TIMEOUT_SECONDS = 45.0
 """How long an answer may take when the subscription does not say (5.2.15)."""
 
 CONNECT_SECONDS = 5.0
+MAX_ANSWER = 2**16
 PACE_SECONDS = 1.0
 """An attempt that takes longer than this no longer holds up the next one."""
 
@@ -104,6 +105,8 @@ class HttpSender:
                 allow_redirects=False,
                 timeout=timeout,
             ) as answer:
+                # A connection can be used again when what came on it has been read.
+                await answer.content.read(MAX_ANSWER)
                 if answer.status // 100 != 2:
                     raise Undelivered(
                         f"{answer.status} {answer.reason or ''}".strip(),
@@ -330,7 +333,8 @@ class Notifier:
         ]
         self._known.update(each.id for each in fresh)
         lane.queue.extend(fresh)
-        lane.more = bool(fresh)
+        # More may have come while the store was asked.
+        lane.more = lane.more or bool(fresh)
         return bool(fresh)
 
     async def _rest(self, lane: Lane, length: float) -> None:

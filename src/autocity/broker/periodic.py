@@ -14,7 +14,6 @@ from autocity.broker.links import linked_entities
 from autocity.broker.matching import Watch
 from autocity.broker.notify import Notifier
 from autocity.broker.subscriptions import Subscriptions
-from autocity.errors import CityError
 from autocity.ld import document, merge
 from autocity.ld.instants import SECOND
 from autocity.model import Instant
@@ -62,10 +61,10 @@ class Periodic:
                 self._due[watch] = now + interval(watch)
                 try:
                     await self.tell(watch)
-                except CityError as fault:
-                    log.warning(
+                except Exception:
+                    log.exception(
                         "a periodic notification was left out",
-                        extra={"subscription": watch.subscription.id, "reason": fault.detail},
+                        extra={"subscription": watch.subscription.id},
                     )
             await self._sleep(min(self._due.values(), default=None))
 

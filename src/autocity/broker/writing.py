@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
@@ -184,7 +184,7 @@ class Writer:
             head = self._heads.get((tenant, id)) or head_of(stored)
         return head
 
-    async def _heads_of(self, tenant: str, ids: Iterable[str]) -> dict[str, Head]:
+    async def _heads_of(self, tenant: str, ids: Collection[str]) -> dict[str, Head]:
         stored = {each.id: each for each in await self._store.get_many(tenant, list(ids))}
         return {id: self._heads.get((tenant, id)) or head_of(stored.get(id)) for id in ids}
 

@@ -248,6 +248,16 @@ async def test_5_7_4_filters_look_at_instances_within_the_window(town: Town) -> 
     assert ([each.id for each in found], total) == (["urn:ngsi-ld:Lamp:2"], None)
 
 
+async def test_5_7_4_the_mark_of_a_deletion_satisfies_no_filter(town: Town) -> None:
+    await town.broker.create_entity(town.me, entity(power=5))
+    start = now()
+    await town.broker.delete_attribute(town.me, LAMP, POWER)
+    window = Window("after", at=start, property="modifiedAt")
+    present = Query(q=parse_q("power", CORE.expand))
+    assert len((await town.broker.query_temporal(town.me, Query(), window))[0]) == 1
+    assert (await town.broker.query_temporal(town.me, present, window))[0] == []
+
+
 async def test_5_6_11_to_5_6_16_provision_of_history(town: Town) -> None:
     def observed(value: float, hour: int, **members: object) -> dict[str, object]:
         at = f"2026-01-01T{hour:02}:00:00Z"

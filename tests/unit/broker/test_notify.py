@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from autocity.broker import Caller, Outbound, notify
+from autocity.broker.matching import Watch
 from autocity.broker.notify import seconds
 from autocity.errors import ResourceNotFound
 from autocity.ld.context import CORE, CORE_URL
+from autocity.model import Delivery
 from autocity.store.memory import MemoryStore
 from towns import LAMP, Receiver, Town, build, entity, fragment, tear_down
 
@@ -378,11 +380,38 @@ async def test_who_may_not_be_called_is_not_called(town: Town, receiver: Receive
     sender = notify.HttpSender(Outbound())
     await town.broker.create_entity(town.me, entity(power=5))
     await receiver.until(1)
-    (delivery,) = [notify.Delivery(id="urn:a:b", tenant="", subscription=id, created_at=1, body=b"{}")]
+    (delivery,) = [Delivery(id="urn:a:b", tenant="", subscription=id, created_at=1, body=b"{}")]
     with pytest.raises(notify.Undelivered, match="private"):
         await sender.send(watch, delivery)
     await sender.close()
     assert len(receiver.bodies) == 1
+
+
+class Odd:
+    """A sender that breaks in a way nobody thought of, then works."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send(self, watch: Watch, delivery: Delivery) -> None:
+        self.sent.append(delivery.id)
+        if len(self.sent) < 3:
+            raise RuntimeError("odd")
+
+    async def close(self) -> None:
+        self.sent.append("closed")
+
+
+async def test_a_sender_that_breaks_stops_nothing_and_others_can_be_put_in(town: Town) -> None:
+    odd = Odd()
+    town.broker.notifier._senders["http"] = odd
+    id = await town.subscribe("http://127.0.0.1:9/")
+    await town.broker.create_entity(town.me, entity(power=0))
+    async with asyncio.timeout(2):
+        while len(odd.sent) < 3:
+            await asyncio.sleep(0.01)
+    assert len(set(odd.sent)) == 1
+    assert await settled(town, id) == []
 
 
 def test_retry_after() -> None:
