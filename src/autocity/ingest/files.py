@@ -202,7 +202,7 @@ class _Plain:
 
 
 class _Series:
-    """Each row is an instant of an entity: the newest becomes its present, at the end; the rest is history."""
+    """Each row is an instant of an entity: the newest becomes its present in the end; the rest history."""
 
     def __init__(self, courier: _Courier, batch: int) -> None:
         self._courier, self._batch = courier, batch
