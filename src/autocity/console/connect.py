@@ -30,13 +30,13 @@ def root(call: Call) -> str:
     return f"{call.scope.get('scheme', 'http')}://{call.header('host') or '127.0.0.1:8026'}"
 
 
-def example(name: str, call: Call, who: Reader, **values: str) -> str:
+def example(name: str, call: Call, who: Reader, *, context: str = CITY_CONTEXT, **values: str) -> str:
     """A request to copy, made from `templates/examples`; it works on the demo city as it stands."""
     template = page.environment(who.language).get_template(f"examples/{name}.txt")
     return template.render(
         root=root(call),
-        context=CITY_CONTEXT,
-        link=f"Link: {link(CITY_CONTEXT)}",
+        context=context,
+        link=f"Link: {link(context)}",
         yesterday=f"{who.now - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}",
         **values,
     )

@@ -60,7 +60,7 @@ class Search(Struct, frozen=True, kw_only=True):
         if self.type:
             found["type"] = self.type
         if self.text:
-            found["idPattern"] = f"(?i).*{re.escape(self.text)}.*"
+            found["idPattern"] = f".*{_any_case(self.text)}.*"
         if self.q:
             found["q"] = self.q
         # A query must narrow something (5.7.2.4); asking for what is held here does.
@@ -122,55 +122,66 @@ async def explorer(city: City, who: Reader, call: Call) -> Answer:
 async def entity(city: City, who: Reader, call: Call) -> Answer:
     """One entity: values, history, links, place and JSON-LD."""
     id = call.params["id"]
-    found, plain = await asyncio.gather(
-        city.entity(id, context=CITY_CONTEXT, options="sysAttrs"),
-        city.get(entity_path(id), context=CITY_CONTEXT, accept="application/ld+json"),
-    )
+    found, context = await _in_own_words(city, id)
+    plain = await city.get(entity_path(id), context=context, accept="application/ld+json")
     cells = _cells(found, who.language)
     measures = _measures(cells)
     chosen = measures[0].attribute if measures else ""
-    history = await _history(city, who, found, chosen, "24h") if chosen else None
     return page.render(
         who,
         "entity.html",
         **_head(found, who),
         cells=cells,
         measures=measures,
-        history=history,
+        history=await _history(city, who, found, context, chosen, "24h") if chosen else None,
         chosen=chosen,
         span="24h",
         spans=list(RANGES),
         place=_place(found, who),
         jsonld=msgspec.json.format(plain.body, indent=2).decode(),
-        command=example("entity", call, who, path=entity_path(id)),
+        command=example("entity", call, who, path=entity_path(id), context=context),
     )
 
 
 async def values_part(city: City, who: Reader, call: Call) -> Answer:
     """The table of an entity's values, as they are now."""
-    found = await city.entity(call.params["id"], context=CITY_CONTEXT, options="sysAttrs")
-    return page.render(who, "values.html", cells=_cells(found, who.language), entity_id=found["id"])
+    found, _ = await _in_own_words(city, call.params["id"])
+    return page.render(who, "values.html", cells=_cells(found, who.language))
 
 
 async def history_part(city: City, who: Reader, call: Call) -> Answer:
     """The history of one attribute over one range."""
     query = dict(call.query)
     chosen, span = query.get("attribute", ""), query.get("span", "24h")
-    found = await city.entity(call.params["id"], context=CITY_CONTEXT, options="sysAttrs")
-    measures = _measures(_cells(found, who.language))
+    found, context = await _in_own_words(city, call.params["id"])
     return page.render(
         who,
         "history.html",
         entity_id=found["id"],
-        measures=measures,
+        measures=_measures(_cells(found, who.language)),
         chosen=chosen,
         span=span,
         spans=list(RANGES),
-        history=await _history(city, who, found, chosen, span),
+        history=await _history(city, who, found, context, chosen, span),
     )
 
 
+async def _in_own_words(city: City, id: str) -> tuple[Document, str]:
+    """An entity in the @context of its own subject, and that context, for which its type is read first."""
+    types = _type_list(await city.entity(id, context=CITY_CONTEXT, pick="id,type"))
+    context = names.context(types[0])
+    return await city.entity(id, context=context, options="sysAttrs"), context
+
+
 # The explorer
+
+
+def _any_case(text: str) -> str:
+    """A regular expression for a text in capitals or small letters: patterns here (4.7.1) have no flags."""
+    return "".join(
+        f"[{char.lower()}{char.upper()}]" if char.isascii() and char.isalpha() else re.escape(char)
+        for char in text
+    )
 
 
 def _search(call: Call) -> Search:
@@ -190,7 +201,7 @@ async def _results(city: City, who: Reader, search: Search) -> dict[str, Any]:
         **search.query(), limit=PAGE, offset=search.offset, count="true", options="keyValues,sysAttrs"
     )
     try:
-        answer = await city.get(path, context=CITY_CONTEXT)
+        answer = await city.get(path, context=names.context(search.type))
     except CityError as fault:
         return {"lines": [], "total": 0, "fault": fault.detail, "size": PAGE}
     found = msgspec.json.decode(answer.body)
@@ -306,7 +317,9 @@ def _measures(cells: list[Cell]) -> list[Cell]:
     return list({cell.attribute: cell for cell in cells if cell.numeric and not cell.dataset}.values())
 
 
-async def _history(city: City, who: Reader, found: Document, attribute: str, span: str) -> Series | None:
+async def _history(
+    city: City, who: Reader, found: Document, context: str, attribute: str, span: str
+) -> Series | None:
     """The recorded values of a numeric attribute (5.7.3), None when nothing is recorded."""
     query: dict[str, str | int] = {"attrs": attribute, "options": "temporalValues", "lastN": POINTS}
     if span in RANGES:
@@ -317,7 +330,7 @@ async def _history(city: City, who: Reader, found: Document, attribute: str, spa
         query["timeproperty"] = "modifiedAt"
     try:
         temporal = await city.document(
-            f"{ROOT}/temporal/entities/{quote(found['id'], safe='')}?{urlencode(query)}", context=CITY_CONTEXT
+            f"{ROOT}/temporal/entities/{quote(found['id'], safe='')}?{urlencode(query)}", context=context
         )
     except CityError:
         return None

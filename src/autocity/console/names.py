@@ -41,6 +41,15 @@ def unit_code(attribute: str, types: list[str]) -> str | None:
     return None
 
 
+def context(type: str) -> str:
+    """The @context in which a type's attributes have their short names: its subject's, for one short name
+    means different things in different subjects; the city's own when the type is unknown."""
+    try:
+        return models.get(type).context
+    except LookupError:
+        return models.CITY_CONTEXT
+
+
 def spaced(name: str) -> str:
     """A camelCase or snake_case name as words: `averageVehicleSpeed` to `Average vehicle speed`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_-]+", " ", name).split()

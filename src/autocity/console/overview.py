@@ -137,27 +137,51 @@ class Figure(Struct, frozen=True, kw_only=True):
     synthetic: bool = False
 
 
+Frame = dict[str, str]
+"""The geo-query (4.10) that keeps to the city's own ground; empty when the city has no outline."""
+
+
 async def overview(city: City, who: Reader, call: Call) -> Answer:
     """The page; the map fills itself from the API."""
-    found, state, data = await asyncio.gather(figures(city, who), health(city), desk(who, city))
-    return page.render(who, "overview.html", figures=found, health=state, desk=data, layers=LAYERS)
+    frame = await home(city)
+    found, state = await asyncio.gather(figures(city, who, frame), health(city))
+    data = desk(who, frame)
+    return page.render(who, "overview.html", figures=found, health=state, desk=data)
 
 
 async def figures_part(city: City, who: Reader, call: Call) -> Answer:
-    """The strip of key figures and the health panel's values, as they are now."""
-    found, state = await asyncio.gather(figures(city, who), health(city))
-    return page.render(who, "figures.html", figures=found, health=state)
+    """The strip of key figures, as they are now."""
+    return page.render(who, "figures.html", figures=await figures(city, who, await home(city)))
 
 
-async def desk(who: Reader, city: City) -> dict[str, Any]:
+async def home(city: City) -> Frame:
+    """A frame around the zones of the city: series from elsewhere may be held too, and are not shown here."""
+    try:
+        zones = await city.entities(type="Zone", pick="location", options="keyValues", context=CITY_CONTEXT)
+    except CityError:
+        return {}
+    places = [
+        place for zone in zones for place in show.positions(zone.get("location", {}).get("coordinates"))
+    ]
+    if not places:
+        return {}
+    west, east = min(place[0] for place in places), max(place[0] for place in places)
+    south, north = min(place[1] for place in places), max(place[1] for place in places)
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    coordinates = msgspec.json.encode([ring]).decode()
+    return {"georel": "intersects", "geometry": "Polygon", "coordinates": coordinates}
+
+
+def desk(who: Reader, frame: Frame) -> dict[str, Any]:
     """What the map island needs to know: layers, words and units."""
     say = speech(who)
     return {
-        "context": CITY_CONTEXT,
+        "frame": frame,
         "layers": [
             {
                 **msgspec.to_builtins(layer),
                 "label": say(layer.label),
+                "context": names.context(layer.type),
                 "steps": [{**msgspec.to_builtins(step), "label": say(step.label)} for step in layer.steps],
                 "attributes": {
                     name: {
@@ -197,11 +221,11 @@ async def desk(who: Reader, city: City) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def figures(city: City, who: Reader) -> list[Figure]:
+async def figures(city: City, who: Reader, frame: Frame) -> list[Figure]:
     """The key figures that the city's entities allow; one without data is left out."""
-    answers = await asyncio.gather(*(_values(city, type) for type in FIGURES))
+    answers = await asyncio.gather(*(_values(city, type, look, frame) for type, (look, _) in FIGURES.items()))
     found = []
-    for (type, make), values in zip(FIGURES.items(), answers, strict=True):
+    for (type, (_, make)), values in zip(FIGURES.items(), answers, strict=True):
         figure = make(values, who) if values else None
         if figure is not None:
             made_up = any(one.get("synthetic") is True for one in values)
@@ -335,24 +359,28 @@ def lights(found: list[Document], who: Reader) -> Figure | None:
     )  # fmt: skip
 
 
-FIGURES: dict[str, Callable[[list[Document], Reader], Figure | None]] = {
-    "WeatherObserved": outdoors,
-    "TrafficFlowObserved": roads,
-    "AirQualityObserved": air,
-    "ThreePhaseAcMeasurement": electricity,
-    "DistrictHeating": heating,
-    "EVChargingStation": charging,
-    "Vehicle": buses,
-    "Streetlight": lights,
+FIGURES: dict[str, tuple[str, Callable[[list[Document], Reader], Figure | None]]] = {
+    "WeatherObserved": ("temperature,windSpeed", outdoors),
+    "TrafficFlowObserved": ("averageVehicleSpeed", roads),
+    "AirQualityObserved": ("airQualityIndex", air),
+    "ThreePhaseAcMeasurement": ("totalActivePower", electricity),
+    "DistrictHeating": ("heatPower,supplyTemperature", heating),
+    "EVChargingStation": ("availableCapacity,capacity", charging),
+    "Vehicle": ("speed,serviceStatus", buses),
+    "Streetlight": ("powerState,status", lights),
 }
-"""Entity type to the figure that is made from its simplified entities, in the order of the strip."""
+"""Entity type to the attributes that its figure is made from, and the function that makes it, in the order
+of the strip."""
 
 
-async def _values(city: City, type: str) -> list[Document]:
+async def _values(city: City, type: str, look: str, frame: Frame) -> list[Document]:
+    """The simplified entities of one type within the frame; a figure that cannot be had leaves a gap in the
+    strip and does not take the page away."""
     try:
-        return await city.entities(context=CITY_CONTEXT, type=type, options="keyValues")
+        return await city.entities(
+            context=names.context(type), type=type, pick=f"{look},synthetic", options="keyValues", **frame
+        )
     except CityError:
-        # A figure that cannot be had leaves a gap in the strip; it does not take the page away.
         return []
 
 

@@ -25,11 +25,11 @@ function content(attribute) {
 }
 
 /**
- * Entities of one type as GeoJSON features with simplified properties. An entity counts as synthetic when it
- * says so itself, or its location does.
+ * Entities of one type as GeoJSON features with simplified properties, within the `frame` of a geo-query.
+ * An entity counts as synthetic when it says so itself, or its location does.
  */
-export async function features(type, context) {
-  const query = new URLSearchParams({ type, limit: "1000" });
+export async function features(type, context, frame = {}) {
+  const query = new URLSearchParams({ type, limit: "1000", ...frame });
   const found = await ask(`/ngsi-ld/v1/entities?${query}`, "application/geo+json", context);
   return found.features
     .filter((feature) => feature.geometry)

@@ -5,12 +5,13 @@ import { embedded, features, listen, number, phrase, title } from "./city.js";
 import { anchor, boundsOf, makeMap, nameLayer, styleLayers } from "./map.js";
 import { tones } from "./tones.js";
 
-const { context, layers, words } = embedded("desk");
+const { frame, layers, words } = embedded("desk");
 const byType = new Map(layers.map((layer) => [layer.type, layer]));
 const $ = (id) => document.getElementById(id);
 const look = (part) => document.querySelector(`[data-look="${part}"]`);
 const CITY = [[125.05, 43.72], [125.42, 43.94]];
 const REFRESH = 2500;
+const FIGURES = 6000;
 const narrow = matchMedia("(max-width: 48rem)").matches;
 
 let map = null;
@@ -54,7 +55,7 @@ const label = (layer, name) => layer.attributes[name]?.label ?? name;
 
 async function load(layer) {
   const before = layer.features;
-  const found = await features(layer.type, context);
+  const found = await features(layer.type, layer.context, frame);
   layer.features = new Map(found.map((feature) => [feature.id, feature]));
   const count = document.querySelector(`[data-count="${layer.key}"]`);
   count.textContent = number(found.length);
@@ -88,7 +89,10 @@ async function refresh() {
   tell(outcomes.flatMap(({ value }) => value ?? []));
   if (chosen) showChosen();
   if (!$("twin").hidden) drawTable();
-  $("figures").dispatchEvent(new CustomEvent("refresh"));
+}
+
+function refreshFigures() {
+  if (!paused && !document.hidden && heardAt.length) $("figures").dispatchEvent(new CustomEvent("refresh"));
 }
 
 // The list of what changed: a few telling lines at a time, never a flood.
@@ -358,7 +362,13 @@ async function start() {
     $("twin").querySelector("caption").textContent = words.noMap;
   }
   // Tests and curious people find the map and its layers here.
-  window.city = { map, layers, choose: (key, id) => choose(layers.find((one) => one.key === key), id) };
+  const named = (key) => layers.find((layer) => layer.key === key);
+  window.city = {
+    map,
+    layers,
+    feature: (key, id) => named(key).features.get(id),
+    choose: (key, id) => choose(named(key), id),
+  };
   document.documentElement.dataset.ready = "true";
 }
 
@@ -382,3 +392,4 @@ await start();
 listen(hear, state);
 setInterval(refresh, REFRESH);
 setInterval(rate, 2000);
+setInterval(refreshFigures, FIGURES);
