@@ -373,9 +373,7 @@ class Application:
         if answer.stream is None and answer.status != 204:
             head.append((b"content-length", b"%d" % len(answer.body)))
         if answer.headers:
-            own = [
-                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
-            ]
+            own = [(name.lower().encode("latin-1"), _field(value)) for name, value in answer.headers]
             names = {name for name, _ in own}
             head = [pair for pair in head if pair[0] not in names] + own
         if self._origins:
@@ -532,6 +530,13 @@ def _request_id(given: str | None) -> str:
     if given and len(given) <= 64 and given.replace("-", "").replace("_", "").isalnum() and given.isascii():
         return given
     return f"{_RUN}-{next(_COUNT):x}"
+
+
+def _field(value: str) -> bytes:
+    """A header's value on one line, whatever a handler put into it."""
+    if not value.isprintable():
+        value = "".join(char if char.isprintable() else " " for char in value)
+    return value.encode("latin-1", "replace")
 
 
 def _join(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -27,11 +27,19 @@ TAG = "Identity"
 
 class Policy(Struct, frozen=True, kw_only=True):
     """What is granted to whom. `visitor` is the role of a caller without token or session ("" none);
-    `loopback_only` says that it is granted because nobody else can reach the server."""
+    `loopback_only` says that it is granted because nobody else can reach the server. `origins` are those of foreign pages
+    that may call."""
 
     visitor: str = ""
     loopback_only: bool = True
     secure_cookies: bool = False
+    origins: frozenset[str] = frozenset()
+
+    def welcomes(self, call: Call) -> bool:
+        """Whether a write may come from where the browser says it does."""
+        if call.header("sec-fetch-site") != "cross-site":
+            return True
+        return bool({call.header("origin"), "*"} & self.origins)
 
 
 def authenticator(identities: Identities, policy: Policy) -> Callable[[Call], Awaitable[Identity]]:
@@ -42,7 +50,7 @@ def authenticator(identities: Identities, policy: Policy) -> Callable[[Call], Aw
         token = call.header("authorization")
         if token is not None:
             return await _by_token(identities, call, token)
-        if call.method not in SAFE and call.header("sec-fetch-site") == "cross-site":
+        if call.method not in SAFE and not policy.welcomes(call):
             raise Forbidden("a page of another site may not write here")
         secret = session_secret(call)
         if secret is not None:

@@ -519,6 +519,7 @@ def _page_link(call: Call, media: Media, limit: int, offset: int, relation: str)
 # What may stand unescaped: clients compare locations and links as text, so ids stay readable.
 _IN_SEGMENT = "!$&'()*+=:@~"
 _IN_QUERY = "!$'()*:@~/?"
+_IN_URL = "!#$%&'()*+,/:;=?@[]~"
 
 
 class Desk:
@@ -570,7 +571,7 @@ class Desk:
         headers: list[tuple[str, str]] = []
         if not shape.embed:
             url = context.link or await self._url(context, call)
-            headers.append(("Link", f'<{url}>; rel="{CONTEXT_RELATION}"; type="{LD}"'))
+            headers.append(("Link", f'<{quote(url, safe=_IN_URL)}>; rel="{CONTEXT_RELATION}"; type="{LD}"'))
         prefer = call.headers.get("prefer")
         version = preferred(prefer).version if prefer is not None else None
         if version is not None:

@@ -236,6 +236,17 @@ async def test_a_header_of_the_answer_wins() -> None:
     assert headers["set-cookie"] == "a=b"
 
 
+async def test_a_header_stays_on_one_line() -> None:
+    async def own(call: Call) -> Answer:
+        return Answer(headers=[("Link", "<a>\r\nSet-Cookie: x=y"), ("Location", "/红")])
+
+    wire = Wire(Application([Route(method="GET", path="/", handle=own)]))
+    _, headers, _ = await wire.send("GET", "/")
+    assert headers["link"] == "<a>  Set-Cookie: x=y"
+    assert headers["location"] == "/?"
+    assert "set-cookie" not in headers
+
+
 async def test_the_tenant_is_echoed_also_on_a_refusal(wire: Wire) -> None:
     for path in ("/things", "/nowhere"):
         _, headers, _ = await wire.send("GET", path, {"NGSILD-Tenant": "north"})
@@ -457,7 +468,8 @@ async def test_answers_are_observed_and_logged(caplog: pytest.LogCaptureFixture)
         await wire.send("GET", "/things/urn:a:1")
         await wire.send("GET", "/nowhere")
     assert noted == [("GET", "/things/{id}", 200), ("GET", "", 404)]
-    assert [record.getMessage() for record in caplog.records] == ["request answered"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["request answered", "request refused"]
+    assert [record.levelno for record in caplog.records] == [logging.INFO, logging.WARNING]
     assert caplog.records[0].__dict__["path"] == "/things/urn:a:1"
 
 
