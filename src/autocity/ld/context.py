@@ -33,7 +33,8 @@ MAX_PARTS = 100  # contexts applied in all, so that a short text cannot ask for 
 MAX_TERMS = 20_000
 MAX_DEPTH = 16  # of nested arrays, of documents that refer to documents, of terms defined through terms
 MAX_IRI = 2_000
-MAX_REMEMBERED = 10_000  # names and IRIs that one context remembers outside its own terms
+MAX_REMEMBERED = 5_000  # names and IRIs that one context remembers beside its own terms
+MAX_REMEMBERED_LENGTH = 200
 
 _CORE = re.compile(r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(?:-v1\.[3-9])?\.jsonld")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S*")
@@ -79,7 +80,7 @@ class _Memo(dict[str, Answer], Generic[Answer]):
 
     def __missing__(self, key: str) -> Answer:
         answer = self._work(key)
-        if len(self) < self._room:
+        if len(self) < self._room and len(key) <= MAX_REMEMBERED_LENGTH:
             self[key] = answer
         return answer
 

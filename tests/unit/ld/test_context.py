@@ -16,6 +16,7 @@ from autocity.ld.context import (
     CORE_TERMS,
     CORE_URL,
     DEFAULT,
+    MAX_REMEMBERED,
     MAX_REMOTE,
     NGSI_LD,
     Context,
@@ -283,11 +284,19 @@ def test_types_may_be_called_like_members() -> None:
 
 
 def test_a_context_remembers_a_bounded_number_of_names() -> None:
-    for number in range(30_000):
-        CORE.expand(f"n{number}")
-    assert CORE.expand("n29999") == DEFAULT + "n29999"
-    remembered: Any = CORE.expand
-    assert len(remembered.__self__) < 11_000
+    context = Context(CORE_TERMS, None)
+    for number in range(2 * MAX_REMEMBERED):
+        context.expand(f"n{number}")
+    remembered: Any = context.expand
+    assert len(remembered.__self__) == MAX_REMEMBERED + len(CORE_TERMS)
+    assert context.expand("n9999") == DEFAULT + "n9999"
+
+
+def test_a_context_remembers_no_long_names() -> None:
+    context = Context(CORE_TERMS, None)
+    context.expand("x" * 1_000_000)
+    remembered: Any = context.expand
+    assert len(remembered.__self__) == len(CORE_TERMS)
 
 
 # Sources
