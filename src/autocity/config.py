@@ -36,6 +36,8 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     """Processes that answer HTTP. The embedded store adds one process that writes."""
     public_url: str = ""
     """The address that others reach this server under, when it stands behind a proxy."""
+    cors_origins: tuple[str, ...] = ()
+    """Web origins whose pages may call the API from a browser; `*` for all."""
     max_body_mb: int = 32
     """Largest request body accepted, in MiB."""
     secure_cookies: bool = False
@@ -169,6 +171,8 @@ def load(
         given = {n.partition(".")[2]: v for n, v in values.items() if n.startswith(f"{section}.")}
         for key, value in list(given.items()):
             try:
+                if isinstance(value, str) and get_type_hints(kind)[key] == tuple[str, ...]:
+                    value = [part.strip() for part in value.split(",") if part.strip()]
                 given[key] = msgspec.convert(value, get_type_hints(kind)[key], strict=False)
             except msgspec.ValidationError as fault:
                 name = f"{section}.{key}"

@@ -61,6 +61,7 @@ def policy(settings: Settings) -> auth.Policy:
         visitor=visitor_role(settings),
         loopback_only=is_loopback(settings.server.host),
         secure_cookies=settings.server.secure_cookies,
+        origins=frozenset(settings.server.cors_origins),
     )
 
 
@@ -107,10 +108,17 @@ async def assemble(
         identities = Identities(store, clock, session_hours=settings.access.session_hours)
         feed = Feed(store)
         grants = policy(settings)
+        metrics = api.Metrics()
         application = Application(
-            [*api.routes(broker, feed), *auth.routes(identities, grants)],
+            [
+                *api.routes(broker, feed, metrics=metrics, clock=clock),
+                *auth.routes(identities, grants),
+                *console.routes(lambda: application, secure=settings.server.secure_cookies),
+            ],
             authenticate=auth.authenticator(identities, grants),
             refuse=console.refuse,
+            observe=metrics.observe,
+            origins=settings.server.cors_origins,
             max_body=settings.server.max_body_mb * 2**20,
         )
         yield City(settings, store, broker, feed, identities, application)
