@@ -150,6 +150,7 @@ class Contexts:
         context = self.known(source, tenant)
         if context is not None:
             return context
+        check_form(source)
         parts: list[str] = []
         context = await language.compile(source, partial(self._load, tenant, parts))
         entries = [self._entries[part] for part in parts if part in self._entries]
@@ -333,6 +334,7 @@ class Contexts:
         if not isinstance(document, dict) or "@context" not in document:
             raise BadRequestData("the body must be an object with a member @context")
         source = document["@context"]
+        check_form(source)
         parts: list[str] = []
         await language.compile(source, partial(self._load, tenant, parts))
         id = secrets.token_hex(16)
@@ -457,6 +459,15 @@ def age_of(cache_control: str) -> Instant:
     """How long an answer may be kept, in microseconds: `max-age` within reason, else a day."""
     named = re.search(r"\bmax-age=(\d{1,9})\b", cache_control)
     return min(max(int(named[1]) * SECOND, LEAST_AGE), MOST_AGE) if named else USUAL_AGE
+
+
+def check_form(source: Any, depth: int = 0) -> None:
+    """Refuse what can be no context before anything is fetched for it. Raises BadRequestData."""
+    if isinstance(source, list) and depth < language.MAX_DEPTH:
+        for part in source:
+            check_form(part, depth + 1)
+    elif source is not None and not isinstance(source, str | dict | list):
+        raise BadRequestData(f"an @context is a URL, an object or an array of them, not {source!r:.60}")
 
 
 def key_of(source: Source | None) -> str | bytes:

@@ -4,7 +4,8 @@ compacted."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -284,9 +285,9 @@ class Reader:
             elif name in FIELDS:
                 self._into(found, FIELDS[name], name, self._reader(name), value)
             elif name in KEPT:
-                self._into(rest, name, name, KEPT[name], value)
+                self._into(rest, name, name, self._csf if name == "csf" else KEPT[name], value)
             elif name not in OUTPUT_ONLY:
-                self.faults.append(f"{name!r:.60} is not a member of a Subscription")
+                self.faults.extend(misspelt(name, (*FIELDS, *KEPT)))
         if rest:
             found["rest"] = rest
         return found
@@ -339,6 +340,10 @@ class Reader:
         tree = parse_q(plain, spelling, expand_values=expanded)
         return Filter(spelling.said(said), tree)
 
+    def _csf(self, value: Any) -> str:
+        parse_q(text(value), self._context.expand)
+        return str(value)
+
     def _geo_q(self, value: Any) -> GeoFilter:
         if not isinstance(value, dict):
             raise BadRequestData("a geo query is an object")
@@ -377,7 +382,7 @@ class Reader:
                 reader = self._projection
             if reader is None:
                 if name not in OUTPUT_ONLY_NOTIFICATION:
-                    faults.append(f".{name:.60} is not a member of notification")
+                    faults.extend(f".{fault}" for fault in misspelt(name, NOTIFICATION_MEMBERS))
                 continue
             try:
                 found[field_of(name)] = reader(each)
@@ -404,7 +409,7 @@ class Reader:
                 elif name in ENDPOINT_PLAIN:
                     found[field_of(name)] = ENDPOINT_PLAIN[name](each)
                 else:
-                    faults.append(f".{name:.60} is not a member of endpoint")
+                    faults.extend(f".{fault}" for fault in misspelt(name, ("uri", *ENDPOINT_PLAIN)))
             except CityError as fault:
                 faults.append(f".{name}: {fault.detail}")
         if faults:
@@ -441,6 +446,12 @@ class Faults(BadRequestData):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = faults
+
+
+def misspelt(name: str, members: Sequence[str]) -> list[str]:
+    """A fault when an unknown member looks like a known one; others mean nothing and are let go (5.2.1)."""
+    meant = get_close_matches(name, members, 1, 0.85)
+    return [f"{name:.60} is not a member; did you mean {meant[0]}?"] if meant else []
 
 
 def text(value: Any) -> str:
@@ -599,6 +610,8 @@ NOTIFICATION_PLAIN: dict[str, Callable[[Any], Any]] = {
     "join": one_of("flat", "inline", "@none"),
     "joinLevel": level,
 }
+
+NOTIFICATION_MEMBERS = (*NOTIFICATION_PLAIN, "endpoint", "attributes", "pick", "omit")
 
 ENDPOINT_PLAIN: dict[str, Callable[[Any], Any]] = {
     "accept": one_of(*MEDIA),

@@ -19,7 +19,7 @@ from msgspec import Struct
 from autocity.broker.links import linked_entities
 from autocity.broker.notify import Notifier
 from autocity.broker.subscriptions import Subscriptions
-from autocity.errors import CityError, Conflict, StoreUnavailable
+from autocity.errors import AlreadyExists, CityError, Conflict, StoreUnavailable
 from autocity.ld import document, merge
 from autocity.ld.merge import Outcome
 from autocity.model import Change, Entity, Instant, Stored
@@ -147,7 +147,11 @@ class Writer:
                     plan.doubt(head)
                     continue
                 after = None if outcome is None else outcome.entity
-                plan.success[id] = None
+                if outcome is not None and outcome.not_updated:
+                    left = "; ".join(f"{each.attribute}: {each.reason}" for each in outcome.not_updated)
+                    plan.errors.append((id, AlreadyExists(f"some attributes were left as they were: {left}")))
+                else:
+                    plan.success[id] = None
                 if live is None:
                     plan.created[id] = None
                 if after is live:

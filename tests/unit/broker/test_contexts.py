@@ -277,7 +277,16 @@ async def test_5_13_2_to_5_13_5_hosting(contexts: Contexts) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [None, [], "x", {}, {"@context": 5}, {"@context": {"a": {"@context": {}}}}]
+    "document",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"@context": 5},
+        {"@context": ["http://127.0.0.1:9/never-asked", 5]},
+        {"@context": {"a": {"@context": {}}}},
+    ],
 )
 async def test_5_13_2_what_is_no_context_is_not_hosted(contexts: Contexts, document: Any) -> None:
     with pytest.raises(BadRequestData):

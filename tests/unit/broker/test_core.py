@@ -109,6 +109,16 @@ async def test_5_6_9_and_5_6_20_need_the_entities(town: Town) -> None:
     assert await town.values() == {"power": 6, "colour": "red"}
 
 
+async def test_5_6_9_without_overwriting_what_is_left_is_an_error_and_the_rest_is_done(town: Town) -> None:
+    await town.broker.create_entity(town.me, entity(power=5))
+    result = await town.broker.update_entities(
+        town.me, [fragment(LAMP, power=6, colour="red")], overwrite=False
+    )
+    assert result.success == []
+    assert [(id, POWER in fault.detail) for id, fault in result.errors] == [(LAMP, True)]
+    assert await town.values() == {"power": 5, "colour": "red"}
+
+
 async def test_5_6_10_a_second_deletion_in_a_batch_is_an_error(town: Town) -> None:
     await town.broker.create_entity(town.me, entity(power=5))
     result = await town.broker.delete_entities(town.me, [LAMP, LAMP])

@@ -189,7 +189,10 @@ def test_5_8_2_updates_that_are_refused(fragment: dict[str, Any], fault: str) ->
         ({"expiresAt": "2020-01-01T00:00:00Z"}, "future"),
         ({"isActive": "yes"}, "isActive"),
         ({"datasetId": ["a b"]}, "datasetId"),
-        ({"watchedAtributes": ["a"]}, "watchedAtributes"),
+        ({"watchedAtributes": ["a"]}, "did you mean watchedAttributes"),
+        ({"csf": "(("}, "csf"),
+        ({"notification": {"endpoint": ENDPOINT, "sysAttr": True}}, "did you mean sysAttrs"),
+        ({"notification": {"endpoint": ENDPOINT | {"acept": "application/json"}}}, "did you mean accept"),
         ({"notification": {}}, "endpoint is missing"),
         ({"notification": {"endpoint": {}}}, "uri is missing"),
         ({"notification": {"endpoint": {"uri": "receiver"}}}, "notification.endpoint.uri"),
@@ -237,6 +240,10 @@ def test_5_2_14_2_output_only_members_are_ignored() -> None:
     body = minimal(status="paused", createdAt="2020-01-01T00:00:00Z")
     body["notification"] = body["notification"] | {"timesSent": 5, "status": "failed"}
     assert shown(read(body))["notification"] == {"endpoint": ENDPOINT}
+
+
+def test_members_that_mean_nothing_are_let_go() -> None:
+    assert "__context" not in shown(read(minimal(__context="http://x.example")))
 
 
 def test_4_9_a_percent_encoded_q_is_read_and_shown_as_it_came() -> None:
