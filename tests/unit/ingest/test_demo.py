@@ -17,7 +17,7 @@ from autocity.ingest import demo, files
 from autocity.ingest.sink import BrokerSink
 from autocity.ld import document
 from autocity.ld.temporal import Window
-from autocity.store.memory import MemoryStore
+from autocity.store.sqlite import SQLiteStore
 
 NOW = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 CALLER = Caller()
@@ -27,11 +27,11 @@ WEATHER = "urn:ngsi-ld:WeatherObserved:urbanev:central"
 
 
 @pytest.fixture
-async def broker() -> AsyncIterator[Broker]:
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
     def clock() -> int:
         return int(NOW.timestamp() * 1e6)
 
-    store = MemoryStore()
+    store = SQLiteStore(tmp_path / "city.db")
     await store.open()
     outbound = Outbound(allow_private=False, allow_loopback=False)
     contexts = Contexts(store, clock=clock, outbound=outbound, built_in=models.contexts())
