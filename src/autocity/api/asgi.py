@@ -110,11 +110,11 @@ class Call:
 
     __slots__ = (
         "_body",
-        "_headers",
         "_limit",
         "_query",
         "_receive",
         "application",
+        "headers",
         "identity",
         "method",
         "params",
@@ -125,6 +125,7 @@ class Call:
         "started",
     )
 
+    headers: dict[str, str]
     identity: Identity
     route: Route | None
 
@@ -133,6 +134,7 @@ class Call:
         self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.headers = _headers(scope["headers"])
         self.params: dict[str, str] = {}
         self.route = None
         self.identity = NOBODY
@@ -140,21 +142,8 @@ class Call:
         self._receive = receive
         self._limit = limit
         self._body: bytes | None = None
-        self._headers: dict[str, str] | None = None
         self._query: list[tuple[str, str]] | None = None
         self.request_id = _request_id(self.header("x-request-id"))
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """All headers by lower-case name; several of one name are joined with commas (RFC 9110, 5.3)."""
-        found = self._headers
-        if found is None:
-            raw = self.scope["headers"]
-            found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
-            if len(found) != len(raw):
-                found = _join(raw)
-            self._headers = found
-        return found
 
     def header(self, name: str) -> str | None:
         """The value of a header, its name in lower case."""
@@ -539,12 +528,16 @@ def _field(value: str) -> bytes:
     return value.encode("latin-1", "replace")
 
 
-def _join(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by lower-case name; several of one name are joined with commas (RFC 9110, 5.3)."""
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(found) == len(raw):
+        return found
+    joined: dict[str, str] = {}
     for name, value in raw:
         key, text = name.decode("latin-1"), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
-    return found
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return joined
 
 
 def _segments(scope: Message) -> list[str]:

@@ -522,6 +522,12 @@ _IN_QUERY = "!$'()*:@~/?"
 _IN_URL = "!#$%&'()*+,/:;=?@[]~"
 
 
+@lru_cache(maxsize=256)
+def _context_link(url: str) -> tuple[str, str]:
+    """The header that names the @context of an answer (6.3.6)."""
+    return "Link", f'<{quote(url, safe=_IN_URL)}>; rel="{CONTEXT_RELATION}"; type="{LD}"'
+
+
 class Desk:
     """Where requests come in and answers go out: whatever of form needs the known @contexts."""
 
@@ -571,7 +577,7 @@ class Desk:
         headers: list[tuple[str, str]] = []
         if not shape.embed:
             url = context.link or await self._url(context, call)
-            headers.append(("Link", f'<{quote(url, safe=_IN_URL)}>; rel="{CONTEXT_RELATION}"; type="{LD}"'))
+            headers.append(_context_link(url))
         prefer = call.headers.get("prefer")
         version = preferred(prefer).version if prefer is not None else None
         if version is not None:

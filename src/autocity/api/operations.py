@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -13,13 +15,13 @@ from msgspec import Struct
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
-    Counter,
     Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
 
 from autocity import __version__, errors
 from autocity.api.asgi import Answer, Call, Operation, Route, Scope
@@ -52,37 +54,51 @@ class Metrics:
         self.streams = Gauge(
             "autocity_event_streams", "Clients that listen to the event stream now.", registry=self.registry
         )
-        self._requests = Counter(
-            "autocity_requests",
-            "Requests answered.",
-            ["method", "route", "status"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "autocity_request_seconds",
-            "Time from request to answer.",
-            ["method", "route"],
-            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-            registry=self.registry,
-        )
-        # Looking a child up by its labels costs more than counting.
-        self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+        # Plain numbers while answering; the client's families are made when someone comes to read.
+        self._answers: dict[tuple[str, str, int], int] = {}
+        self._times: dict[tuple[str, str], Times] = {}
+        self.registry.register(self)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note one answer."""
-        children = self._children.get((method, route, status))
-        if children is None:
-            known = method if method in _METHODS else "other"
-            children = (
-                self._requests.labels(known, route, str(status)),
-                self._seconds.labels(known, route),
-            )
-            if known == method:
-                self._children[method, route, status] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        if method not in _METHODS:
+            method = "other"
+        key = method, route, status
+        self._answers[key] = self._answers.get(key, 0) + 1
+        times = self._times.get((method, route))
+        if times is None:
+            times = self._times[method, route] = Times()
+        times.counts[bisect_left(BUCKETS, seconds)] += 1
+        times.total += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """The counts as Prometheus' families (its collector protocol)."""
+        answers = CounterMetricFamily(
+            "autocity_requests", "Requests answered.", labels=["method", "route", "status"]
+        )
+        for (method, route, status), count in self._answers.items():
+            answers.add_metric([method, route, str(status)], count)
+        yield answers
+        spans = HistogramMetricFamily(
+            "autocity_request_seconds", "Time from request to answer.", labels=["method", "route"]
+        )
+        for (method, route), times in self._times.items():
+            bounds = zip((*map(str, BUCKETS), "+Inf"), accumulate(times.counts), strict=True)
+            spans.add_metric([method, route], list(bounds), times.total)
+        yield spans
 
 
+class Times:
+    """How long the answers of one route took: how many fell into each bucket, and the sum in seconds."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.total = 0.0
+
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 

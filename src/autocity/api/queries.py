@@ -49,6 +49,9 @@ class Linked(NamedTuple):
     contained_by: tuple[str, ...] = ()
 
 
+UNLINKED = Linked()
+
+
 def form_of(values: Mapping[str, Any]) -> Form:
     """The representation asked for; `format` takes precedence over `options` (6.3.7)."""
     if "format" in values:
@@ -85,6 +88,8 @@ def view_of(values: Mapping[str, Any], context: Context, shape: Shape) -> View:
 
 def linked_of(values: Mapping[str, Any]) -> Linked:
     """How linked entities are retrieved. Raises `BadRequestData` for a level without a join."""
+    if not values:
+        return UNLINKED
     how = values.get("join", "@none")
     if how == "@none" and ("joinLevel" in values or "containedBy" in values):
         raise errors.BadRequestData("joinLevel and containedBy need join=flat or join=inline")
