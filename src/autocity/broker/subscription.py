@@ -449,7 +449,7 @@ class Faults(BadRequestData):
 
 
 def misspelt(name: str, members: Sequence[str]) -> list[str]:
-    """A fault when an unknown member looks like a known one; others mean nothing and are let go (5.2.1)."""
+    """A fault when an unknown member looks like a known one; others mean nothing and are let go."""
     meant = get_close_matches(name, members, 1, 0.85)
     return [f"{name:.60} is not a member; did you mean {meant[0]}?"] if meant else []
 
