@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-EXTRAS = {"index": ("numpy", "scipy", "yaml")}
+EXTRAS = {"index": ("numpy", "scipy", "yaml"), "mqtt": ("aiomqtt",), "postgres": ("asyncpg",)}
 """Modules by the extra that brings them."""
 
 ENOUGH_DISK_MB = 500
