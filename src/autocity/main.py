@@ -86,10 +86,11 @@ def open_store(settings: Settings) -> Store:
 
 @asynccontextmanager
 async def assemble(
-    settings: Settings, *, store: Store | None = None, deliver: bool = True, demo: bool = False
+    settings: Settings, *, address: str = "/", store: Store | None = None, deliver: bool = True
 ) -> AsyncIterator[City]:
-    """A running city. `store` replaces the one that the settings name (a worker's relay); with
-    `deliver=False` notifications are left to another process. Leaving the context finishes what was begun."""
+    """A running city. `address` is where others reach it; `store` replaces the one that the settings name
+    (a worker's relay); with `deliver=False` notifications are left to another process. Leaving the
+    context finishes what was begun."""
     store = store or open_store(settings)
     async with AsyncExitStack() as open_parts:
         await store.open()
@@ -99,6 +100,7 @@ async def assemble(
             clock=clock,
             outbound=outbound(settings),
             built_in=models.contexts(),
+            base_url=f"{address}ngsi-ld/v1/jsonldContexts/",
         )
         await contexts.open()
         open_parts.push_async_callback(contexts.close)

@@ -66,7 +66,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 async def _serve_alone(
     settings: Settings, listener: socket.socket, demo_seed: int | None, open_browser: bool
 ) -> None:
-    async with assemble(settings, demo=demo_seed is not None) as city:
+    async with assemble(settings, address=base_url(settings, listener)) as city:
         background = await _begin(city, demo_seed)
         server = _server(city)
         announce = asyncio.create_task(_announce(city, listener, server, demo_seed is not None, open_browser))
@@ -91,7 +91,7 @@ async def _serve_with_workers(
     # A socket's path must be short (108 bytes), which a data folder's need not be.
     with tempfile.TemporaryDirectory(prefix="autocity-") as folder:
         path = str(Path(folder) / "commits.sock")
-        async with assemble(settings, demo=demo_seed is not None) as city:
+        async with assemble(settings, address=base_url(settings, listener)) as city:
             relay = RelayServer(city.store, path)
             await relay.start()
             workers = _Workers(settings, listener, path)
@@ -152,7 +152,9 @@ def work(settings: Settings, listener: socket.socket, relay_path: str, parent: i
 
     async def answer() -> None:
         store = RelayStore(Path(settings.store.data) / "city.db", relay_path)
-        async with assemble(settings, store=store, deliver=False) as city:
+        async with assemble(
+            settings, address=base_url(settings, listener), store=store, deliver=False
+        ) as city:
             server = _server(city)
             orphaned = asyncio.create_task(_stop_with_parent(parent, server))
             try:
