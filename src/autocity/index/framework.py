@@ -230,7 +230,9 @@ class Framework:
             return json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
         import yaml
 
-        return str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=110))
+        text = str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=110))
+        # YAML folds some rare line separators when they are written as themselves: escape everything then.
+        return text if yaml.safe_load(text) == plain else str(yaml.safe_dump(plain, sort_keys=False))
 
     @classmethod
     def loads(cls, text: str, form: Literal["json", "yaml"] = "json") -> Framework:

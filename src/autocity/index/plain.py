@@ -85,20 +85,19 @@ def _unpack_record(kind: type, value: Any, path: str, faults: list[str]) -> Any:
     if not isinstance(value, dict):
         faults.append(f"{path} is not a mapping")
         return None
-    known = hints(kind)
+    known, before = hints(kind), len(faults)
     faults += [
         f"{path}.{name} is not known; allowed are {choices(list(known))}"
         for name in value
         if name not in known
     ]
-    absent = [name for name in _required(kind) if name not in value]
-    faults += [f"{path}.{name} is missing" for name in absent]
+    faults += [f"{path}.{name} is missing" for name in _required(kind) if name not in value]
     given = {
         name: unpack(hint, value[name], f"{path}.{name}", faults)
         for name, hint in known.items()
         if name in value
     }
-    return None if absent else kind(**given)
+    return kind(**given) if len(faults) == before else None
 
 
 def _unpack_union(arguments: tuple[Any, ...], value: Any, path: str, faults: list[str]) -> Any:
