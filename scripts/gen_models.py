@@ -152,6 +152,18 @@ KNOWN_UNITS = {
 }
 """Units that the published texts give only in prose, by the tail of the attribute's IRI."""
 
+KNOWN_SCHEMAS: dict[str, dict[str, Any]] = {
+    "seeAlso": {"type": ["array", "string"]},
+    "dataModel.CPSV-AP/processingTime": {"type": "string", "examples": ["P5D"]},
+    "dataModel.KeyPerformanceIndicator/kpiValue": {"type": ["number", "string", "object"], "examples": [20]},
+    "dataModel.SDMX/obsValue": {"type": ["number", "string"], "examples": [1.5]},
+    "dataModel.Weather/pressureTendency": {
+        "anyOf": [{"enum": ["falling", "raising", "steady"]}, {"type": "number"}],
+        "examples": ["steady"],
+    },
+}
+"""Values that the published schema allows in several forms, of which the database keeps one."""
+
 CORE = {"id", "type", "@context", "location", "observationSpace", "operationSpace"}
 GEOJSON = {"bbox", "coordinates"}
 KINDS = {"Property", "Relationship", "GeoProperty", "LanguageProperty"}
@@ -228,21 +240,28 @@ def ascending(names: list[str], weights: list[int]) -> list[int]:
 def facts(row: dict[str, Any]) -> dict[str, Any]:
     """What the catalogue keeps of one attribute; members that say nothing are left out."""
     kind = row["typeNGSI"] if row.get("typeNGSI") in KINDS else "Property"
-    shape: dict[str, Any] = {}
-    if row.get("type") not in (None, "null") and kind == "Property":
-        shape["type"] = row["type"]
-    if row.get("enum") and row.get("type") != "array":
-        shape["enum"] = row["enum"]
-    if row.get("format") in ("date-time", "date", "time", "uri") and kind == "Property":
-        shape["format"] = row["format"]
     fact = {
         "iri": row["context"],
         "kind": kind,
-        "schema": shape,
+        "schema": KNOWN_SCHEMAS.get(row["context"].removeprefix(ROOT)) or schema(row, kind),
         "unit": unit(row),
         "description": brief(row.get("description", "")),
     }
     return {name: value for name, value in fact.items() if value}
+
+
+def schema(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The JSON Schema of a value; that of references and geometry follows from the kind."""
+    if kind != "Property":
+        return {}
+    shape: dict[str, Any] = {}
+    if row.get("type") not in (None, "null"):
+        shape["type"] = row["type"]
+    if row.get("enum") and row.get("type") != "array":
+        shape["enum"] = row["enum"]
+    if row.get("format") in ("date-time", "date", "time", "uri"):
+        shape["format"] = row["format"]
+    return shape
 
 
 def unit(row: dict[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ import tomllib
 from collections.abc import Callable
 from collections.abc import Mapping as Row
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -365,7 +366,7 @@ def _as(rule: AttributeRule, model: models.AttributeModel) -> Callable[[str, Any
         case "boolean":
             return _boolean
         case "time":
-            return _time(TimeRule(column="", format=rule.format, timezone=rule.timezone))
+            return _time(rule.format, rule.timezone)
         case "json":
             return _json
         case _:
@@ -418,7 +419,7 @@ def _text(column: str, cell: Any) -> Any:
 
 
 def _moment(rule: TimeRule, missing: frozenset[str]) -> Callable[[Row[str, Any]], str]:
-    read = _time(rule)
+    read = _time(rule.format, rule.timezone)
 
     def moment(row: Row[str, Any]) -> str:
         cell = _get(row, rule.column, missing)
@@ -429,31 +430,38 @@ def _moment(rule: TimeRule, missing: frozenset[str]) -> Callable[[Row[str, Any]]
     return moment
 
 
-def _time(rule: TimeRule) -> Callable[[str, Any], str]:
-    zone = _zone(rule.timezone)
-    form = rule.format
+@cache
+def _time(form: str, timezone: str) -> Callable[[str, Any], str]:
+    """How an instant is read; a row often says the same one twice, and a table many times."""
+    zone = _zone(timezone)
+
+    @lru_cache(maxsize=1024)
+    def utc(cell: Any) -> str:
+        if form in ("unix", "unix_ms"):
+            found = datetime.fromtimestamp(float(cell) / (1000 if form == "unix_ms" else 1), UTC)
+        elif form == "iso":
+            found = datetime.fromisoformat(str(cell).strip())
+        else:
+            found = datetime.strptime(str(cell).strip(), form)  # noqa: DTZ007 (the zone follows)
+        found = (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+        return found.isoformat(timespec="microseconds" if found.microsecond else "seconds").replace(
+            "+00:00", "Z"
+        )
 
     def read(column: str, cell: Any) -> str:
         try:
-            if form in ("unix", "unix_ms"):
-                found = datetime.fromtimestamp(float(cell) / (1000 if form == "unix_ms" else 1), UTC)
-            elif form == "iso":
-                found = datetime.fromisoformat(str(cell).strip())
-            else:
-                found = datetime.strptime(str(cell).strip(), form)  # noqa: DTZ007 (the zone follows)
-            if found.tzinfo is None:
-                found = found.replace(tzinfo=zone)
-            utc = found.astimezone(UTC)
-        except (ValueError, OverflowError, OSError):
-            wanted = {
-                "iso": "2026-11-22T08:00:00Z",
-                "unix": "seconds since 1970",
-                "unix_ms": "milliseconds since 1970",
-            }
-            raise Unfit(column, cell, "is not a time", wanted.get(form, f"the form {form}")) from None
-        return utc.isoformat(timespec="microseconds" if utc.microsecond else "seconds").replace("+00:00", "Z")
+            return utc(cell)
+        except (ValueError, TypeError, OverflowError, OSError):
+            raise Unfit(column, cell, "is not a time", TIME_FORMS.get(form, f"the form {form}")) from None
 
     return read
+
+
+TIME_FORMS = {
+    "iso": "2026-11-22T08:00:00Z",
+    "unix": "seconds since 1970",
+    "unix_ms": "milliseconds since 1970",
+}
 
 
 def _zone(name: str) -> tzinfo:
