@@ -14,10 +14,9 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -34,6 +33,9 @@ from autocity.ld.context import CORE, Context, Source
 from autocity.ld.instants import SECOND, timestamp
 from autocity.model import Instant
 from autocity.store.port import Commit, RecordWrite, Store
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +275,8 @@ class Contexts:
 
     async def _download(self, url: str, etag: str) -> tuple[bytes, str, Instant] | None:
         """Body, ETag and age that a URL answers with; None when nothing changed since `etag`."""
+        import aiohttp
+
         headers = {
             "Accept": "application/ld+json, application/json;q=0.9, */*;q=0.1",
             "Accept-Encoding": "identity",

@@ -14,10 +14,9 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
 from msgspec.structs import replace
 
 from autocity.broker.matching import Watch, embeds
@@ -28,6 +27,9 @@ from autocity.ld.context import CORE_URL
 from autocity.ld.instants import SECOND
 from autocity.model import Delivery, Instant
 from autocity.store.port import Commit, Store
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ class HttpSender:
 
     async def send(self, watch: Watch, delivery: Delivery) -> None:
         """POST one notification; any 2xx says that it arrived."""
+        import aiohttp
+
         endpoint = watch.subscription.notification.endpoint
         if self._session is None:
             self._session = self._outbound.session(total=TIMEOUT_SECONDS, connect=CONNECT_SECONDS)

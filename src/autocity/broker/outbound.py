@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from errno import EACCES
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
 from autocity.errors import BadRequestData
+
+if TYPE_CHECKING:
+    import aiohttp
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -61,34 +61,17 @@ class Outbound(Struct, frozen=True):
     def session(self, *, total: float | None = None, connect: float | None = None) -> aiohttp.ClientSession:
         """An HTTP client that connects nowhere else. Times in seconds; it follows no redirect unasked,
         reads no proxy setting, keeps no cookie, and limits neither hosts nor connections."""
+        # The client is a third of the program's weight, and many a city never calls anyone.
+        import aiohttp
+
+        from autocity.broker.resolver import Resolver
+
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(resolver=Resolver(self), limit=0, ttl_dns_cache=30),
             timeout=aiohttp.ClientTimeout(total=total, sock_connect=connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
-
-
-class Resolver(AbstractResolver):
-    """Names to addresses that the policy permits."""
-
-    def __init__(self, outbound: Outbound) -> None:
-        self._outbound = outbound
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Addresses of a name. Raises OSError when none of them may be called."""
-        found = await self._resolver.resolve(host, port, family)
-        permitted = [each for each in found if self._outbound.permits(each["host"])]
-        if not permitted:
-            raise PermissionError(EACCES, f"{host} is a private address, which network.allow_private allows")
-        return permitted
-
-    async def close(self) -> None:
-        """Let go of the resolver beneath."""
-        await self._resolver.close()
 
 
 def literal(host: str) -> Address | None:
