@@ -9,7 +9,7 @@ modification of the plain attributes for which they differ from the entity's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -58,6 +58,7 @@ class _ForLoading(_Document, frozen=True, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 _decode_for_splicing = msgspec.json.Decoder(_ForSplicing).decode
 _decode_for_loading = msgspec.json.Decoder(_ForLoading).decode
+_decode_plain = msgspec.json.Decoder(_Plain).decode
 _decode_instances = msgspec.json.Decoder(tuple[Attribute, ...]).decode
 
 
@@ -105,6 +106,29 @@ def load(document: bytes) -> Entity:
             iri: each if isinstance(each, tuple) else (_attribute(each, *times.get(iri, whole)),)
             for iri, each in stored.attrs.items()
         },
+        created_at=stored.created,
+        modified_at=stored.modified,
+        expires_at=stored.expires,
+    )
+
+
+def load_part(document: bytes, attributes: Collection[str]) -> Entity:
+    """The entity of a document with no other attributes than these; the rest is not even decoded."""
+    stored = _decode_for_splicing(document)
+    whole = (stored.created, stored.modified)
+    part: dict[str, tuple[Attribute, ...]] = {}
+    for iri in attributes:
+        if raw := stored.attrs.get(iri):
+            part[iri] = (
+                _decode_instances(raw)
+                if iri in stored.odd
+                else (_attribute(_decode_plain(raw), *stored.times.get(iri, whole)),)
+            )
+    return Entity(
+        id=stored.id,
+        types=stored.type,
+        scopes=stored.scope,
+        attributes=part,
         created_at=stored.created,
         modified_at=stored.modified,
         expires_at=stored.expires,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from autocity.ld import geo
+from autocity.ld import geo, pattern
 from autocity.ld.query import (
     AllOf,
     And,
@@ -333,26 +333,48 @@ def _wanted(node: Node) -> Iterable[Path]:
             pass
 
 
+def attributes_of(query: Query) -> frozenset[str]:
+    """The attributes that one must know to tell whether an entity matches, and where it stands."""
+    names = {path.names[0] for node in _flat(query.q) for path in _paths(node)}
+    names.update(order.path.names[0] for order in query.order)
+    if query.geo is not None:
+        names.add(query.geo.property)
+    return frozenset(names.union(query.attributes))
+
+
+def _paths(node: Node) -> Iterable[Path]:
+    match node:
+        case Exists(path) | Comparison(path):
+            yield path
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _paths(part)
+        case Not(part):
+            yield from _paths(part)
+
+
+def id_test(query: Query) -> Callable[[str], bool] | None:
+    """A test of ids that tells most of what does not match before anything is decoded."""
+    if len(query.selectors) != 1:
+        return None
+    (selector,) = query.selectors
+    if selector.ids or selector.id_pattern is None:
+        return None
+    return pattern.search(selector.id_pattern)
+
+
 def _compared(node: Comparison, indexed: Indexed) -> Rids:
-    start = f"SELECT rid FROM lookup WHERE path = {indexed.id} AND"
-    parts, exact = [], not indexed.overflow
-    for condition, values, sure in _bounds(node):
-        parts.append(Sql(condition, values))
-        exact = exact and sure
-    either = " OR ".join(f"({part.text})" for part in parts)
-    values = tuple(value for part in parts for value in part.values)
-    many = Sql(f"{start} kind = {MANY}")
-    sets = _union([*(Sql(f"{start} {part.text}", part.values) for part in parts), many])
-    seek = (
-        Sql(
-            f"EXISTS (SELECT 1 FROM lookup WHERE path = {indexed.id} AND rid = e.rid"
-            f" AND (kind = {MANY} OR {either}))",
-            values,
-        )
-        if node.operator == "==" and node.range is None
-        else None
+    bounds = list(_bounds(node))
+    where = [Sql(condition, values) for condition, values, _ in bounds]
+    where.append(Sql(f"kind = {MANY}"))
+    either = " OR ".join(f"({one.text})" for one in where)
+    seek = Sql(
+        f"EXISTS (SELECT 1 FROM lookup WHERE path = {indexed.id} AND rid = e.rid AND ({either}))",
+        tuple(value for one in where for value in one.values),
     )
-    return Rids(sets, exact, seek)
+    start = f"SELECT rid FROM lookup WHERE path = {indexed.id} AND"
+    sets = _union([Sql(f"{start} {one.text}", one.values) for one in where])
+    return Rids(sets, not indexed.overflow and all(sure for _, _, sure in bounds), seek)
 
 
 Bound = tuple[str, tuple[object, ...], bool]
@@ -459,24 +481,22 @@ def compile(query: Query, schema: Schema, dialect: Dialect, *, expired: Instant 
 
 def _choose(known: Sequence[Rids | None], query: Query, schema: Schema) -> tuple[list[Sql], list[Sql], bool]:
     """Which sets to gather (the smallest first), which conditions to seek, and whether that is all."""
-    exact = True
+    exact = all(rids is not None and rids.exact for rids in known)
     far = query.count or query.offset + query.limit > FAR or bool(query.order)
-    small: list[tuple[int, Sql]] = []
+    sized = sorted(
+        ((schema.estimate(rids.sql), number, rids) for number, rids in enumerate(known) if rids is not None),
+        key=lambda one: one[:2],
+    )
+    sets: list[Sql] = []
     seeks: list[Sql] = []
-    for rids in known:
-        if rids is None:
-            exact = False
-            continue
-        size = schema.estimate(rids.sql)
-        if size < SMALL or (far and rids.seek is None):
-            small.append((size, rids.sql))
-        elif rids.seek is not None:
+    for size, _, rids in sized:
+        if rids.seek is not None and (sets or not (far or size < SMALL)):
             seeks.append(rids.seek)
+        elif far or size < SMALL:
+            sets.append(rids.sql)
         else:
             exact = False
-        exact = exact and rids.exact
-    small.sort(key=lambda pair: pair[0])
-    return [sql for _, sql in small], seeks, exact
+    return sets, seeks, exact
 
 
 def _rows(

@@ -15,9 +15,21 @@ from autocity.ld.query import Query, matcher, sort
 from autocity.ld.temporal import Window, select
 from autocity.model import Attribute, Delivery, Entity, Instant, Logged, Record, Stored
 from autocity.store import history
-from autocity.store.compile import SMALL, SQLITE, Form, Forms, Plan, Schema, Sql, array, compile
+from autocity.store.compile import (
+    SMALL,
+    SQLITE,
+    Form,
+    Forms,
+    Plan,
+    Schema,
+    Sql,
+    array,
+    attributes_of,
+    compile,
+    id_test,
+)
 from autocity.store.digest import Paths, parse_form, summarize
-from autocity.store.history import Point, Series
+from autocity.store.history import Point, Series, position
 from autocity.store.port import History, Page, TypeSummary
 
 Operation = Literal["create", "update", "delete"]
@@ -90,6 +102,7 @@ class Reader:
         self._forms: dict[int, Form] = {}
         self._forms_of: dict[int, Forms] = {}
         self._estimates: dict[Sql, tuple[int, int]] = {}
+        self._decoded = 0
 
     def close(self) -> None:
         self._db.close()
@@ -175,10 +188,12 @@ class Reader:
         found = {row[0]: Stored(*row) for row in rows}
         return [found[id] for id in dict.fromkeys(ids) if id in found]
 
-    def query(self, tenant: str, query: Query, paths: Paths, now: Instant) -> tuple[Page, Plan]:
-        """A page, and the plan it came by."""
+    def query(self, tenant: str, query: Query, paths: Paths, now: Instant) -> tuple[Page, Plan, int]:
+        """A page, the plan it came by, and how many entities were decoded for it."""
         with self._bounded():
-            return self._query(tenant, query, paths, now)
+            self._decoded = 0
+            page, plan = self._query(tenant, query, paths, now)
+            return page, plan, self._decoded
 
     def _query(self, tenant: str, query: Query, paths: Paths, now: Instant) -> tuple[Page, Plan]:
         plan = self.plan(tenant, query, paths, now)
@@ -190,11 +205,10 @@ class Reader:
                 (*plan.rows.values, query.limit, query.offset),
             )
             return Page([Stored(*row) for row in rows], self._total(plan) if query.count else None), plan
-        if plan.exact:
-            matching = self._entities(plan)
-        else:
+        matching = self._entities(plan, query)
+        if not plan.exact:
             fits = matcher(query, lambda id: self._resolve(tenant, id, now))
-            matching = (pair for pair in self._entities(plan) if fits(pair[0]))
+            matching = (pair for pair in matching if fits(pair[0]))
         return _page(matching, query), plan
 
     def plan(self, tenant: str, query: Query, paths: Paths, now: Instant) -> Plan:
@@ -216,14 +230,19 @@ class Reader:
         text = f"EXPLAIN QUERY PLAN SELECT e.id, e.version, e.document {plan.rows.text} ORDER BY {plan.order}"
         return [str(row[3]) for row in self._db.execute(text, plan.rows.values)]
 
-    def _entities(self, plan: Plan) -> Iterator[tuple[Entity, Stored]]:
+    def _entities(self, plan: Plan, query: Query) -> Iterator[tuple[Entity, Stored]]:
+        """The plan's entities, with no more of them decoded than the query looks at."""
+        looked_at = attributes_of(query)
+        fits = id_test(query)
         rows: Any = self._db.execute(
             f"SELECT e.id, e.version, e.document {plan.rows.text} ORDER BY {plan.order}", plan.rows.values
         )
         for id, version, text in rows:
+            self._decoded += 1
             if self._budget:
                 self._budget.spend()
-            yield document.load(text), Stored(id, version, text)
+            if fits is None or fits(id):
+                yield document.load_part(text, looked_at), Stored(id, version, text)
 
     def _total(self, plan: Plan) -> int:
         if plan.forms is not None:
@@ -293,9 +312,7 @@ class Reader:
         truncated = False
         for name, series in self._series_of(number, window, attributes):
             points = [found for one in series for found in self._points(number, one, window)]
-            if len(series) > 1:
-                points.sort(key=lambda found: history.position(*found))
-            kept, cut = select([history.decode(id, point, n) for point, n in points], window)
+            kept, cut = _select(id, points, window)
             if kept:
                 chosen[name] = kept
             truncated = truncated or cut
@@ -313,7 +330,7 @@ class Reader:
         ).fetchone()
         added = _strings.decode(past[1]) if past else ()
         if present:
-            entity = document.load(present[1])
+            entity = document.load_part(present[1], ())
             return present[0], {
                 "types": entity.types + tuple(type for type in added if type not in entity.types),
                 "scopes": entity.scopes,
@@ -357,8 +374,8 @@ class Reader:
         )
         points = [(Point(shared, at, lag, value, rest), n) for at, lag, n, value, rest in found]
         if self._budget:
-            self._budget.spend(len(points) // 10)
-        return points if window.last_n is None else sorted(points, key=_place)
+            self._budget.spend(len(points) // 5)
+        return points
 
     def recorded(self, tenant: str, query: Query, paths: Paths) -> list[str]:
         """Ids with history. Those that `past` knows are judged by it, the others by their present state."""
@@ -376,7 +393,9 @@ class Reader:
         living: Any = self._db.execute(
             f"SELECT e.id, e.document {plan.rows.text} AND e.history <> 0", plan.rows.values
         )
-        found += (id for id, text in living if id not in told and (plan.exact or fits(document.load(text))))
+        found += (
+            id for id, text in living if id not in told and (plan.exact or fits(document.load_part(text, ())))
+        )
         return sorted(found)
 
     # -- records, outbox, log
@@ -522,8 +541,21 @@ def load_series(db: apsw.Connection, number: int) -> Series:
     return Series(*row)
 
 
-def _place(found: tuple[Point, int]) -> tuple[int, int, int]:
-    return found[0].at, found[0].lag, found[1]
+def _select(
+    entity: str, points: list[tuple[Point, int]], window: Window
+) -> tuple[tuple[Attribute, ...], bool]:
+    """What `ld.temporal.select` makes of the points of one attribute that `_range` let through."""
+    if window.property != "observedAt":
+        points.sort(key=lambda found: position(*found))
+        return select([history.decode(entity, *found) for found in points], window)
+    # The range was exact, and times need not be read again: whoever has none stands first.
+    points.sort(key=lambda found: (found[0].series.written != "", *position(*found)))
+    if window.last_n is not None:
+        points = points[-window.last_n :]
+    cut = window.limit is not None and len(points) > window.limit
+    if window.limit is not None and cut:
+        points = points[-window.limit :] if window.last_n is not None else points[: window.limit]
+    return tuple([history.decode(entity, *found) for found in points]), cut
 
 
 def _range(window: Window, series: Series) -> Sql:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,13 +25,13 @@ from autocity.store.digest import Digest, Paths, Row, digest
 from autocity.store.listeners import Listeners
 from autocity.store.port import Commit, History, Page, TypeSummary
 from autocity.store.reader import Budget, Reader, TooLong, connect
-from autocity.store.writer import Announcement, Job, Writer, load_paths
+from autocity.store.writer import Announcement, Job, Writer, load_paths, nobody
 
 APPLICATION = 0x41435459
 """Marks the file as ours (`PRAGMA application_id`)."""
 
-BUSY = 500
-"""A query that decodes more entities than this to find its answer asks for an attribute index."""
+BUSY = 2000
+"""When queries have decoded more entities than this for want of an attribute index, one is made."""
 
 THREADS = 2
 
@@ -52,6 +53,7 @@ class FileReads:
         self._pool: ThreadPoolExecutor | None = None
         self._own = threading.local()
         self._readers: list[Reader] = []
+        self._missed: Counter[tuple[str, language.Path]] = Counter()
 
     def _start_reading(self) -> None:
         self._reader = Reader(self.path, Budget(looks=10, entities=300))
@@ -101,15 +103,15 @@ class FileReads:
 
     async def query(self, tenant: str, query: Query, *, now: Instant) -> Page:
         paths = self.paths
-        try:
-            page, _ = self._here().query(tenant, query, paths, now)
-        except TooLong:
-            page, plan = await self._elsewhere(lambda reader: reader.query(tenant, query, paths, now))
-            for path in plan.wanted:
-                await self._want(tenant, path)
+        page, plan, decoded = await self._either(lambda reader: reader.query(tenant, query, paths, now))
+        for path in plan.wanted:
+            self._missed[tenant, path] += decoded
+            if self._missed[tenant, path] > BUSY:
+                del self._missed[tenant, path]
+                self._want(tenant, path)
         return page
 
-    async def _want(self, tenant: str, path: language.Path) -> None:
+    def _want(self, tenant: str, path: language.Path) -> None:
         """Ask for an attribute index; whoever cannot make one lets it be."""
 
     async def expired(self, now: Instant, limit: int = 1000) -> list[tuple[str, str]]:
@@ -264,9 +266,9 @@ class SQLiteStore(FileReads):
         done: bool = await self._do(lambda writer: writer.index(tenant, path))
         return done
 
-    async def _want(self, tenant: str, path: language.Path) -> None:
+    def _want(self, tenant: str, path: language.Path) -> None:
         if self._writer:
-            await self.index(tenant, path)
+            self._writer.submit(Job(lambda writer: writer.index(tenant, path), nobody))
 
     async def _do(self, run: Callable[[Writer], Any], about: tuple[Row, ...] = ()) -> Any:
         if self._writer is None:

@@ -91,7 +91,7 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
         for tenant, indexed in self._unfilled():
-            self.submit(Job(lambda writer, t=tenant, i=indexed: writer.fill(t, i), _nobody))  # type: ignore[misc]
+            self.submit(Job(lambda writer, t=tenant, i=indexed: writer.fill(t, i), nobody))  # type: ignore[misc]
 
     def submit(self, job: Job) -> None:
         self._jobs.put(job)
@@ -560,7 +560,7 @@ class Writer:
         body = msgspec.json.encode(path).decode()
         self._db.execute("INSERT INTO path (tenant, body, filled) VALUES (?, ?, 0)", (number, body))
         self._repath()
-        self.submit(Job(lambda writer: writer.fill(tenant, path), _nobody))
+        self.submit(Job(lambda writer: writer.fill(tenant, path), nobody))
         return True
 
     def fill(self, tenant: str, path: Path) -> None:
@@ -585,7 +585,7 @@ class Writer:
         if last is None:
             self._repath()
         else:
-            self.submit(Job(lambda writer: writer.fill(tenant, path), _nobody))
+            self.submit(Job(lambda writer: writer.fill(tenant, path), nobody))
 
     def _unfilled(self) -> list[tuple[str, Path]]:
         return [
@@ -811,5 +811,5 @@ def _refusal(fault: Exception) -> Exception:
     return fault
 
 
-def _nobody(answer: Any) -> None:
+def nobody(answer: Any) -> None:
     """Nobody waits for this."""

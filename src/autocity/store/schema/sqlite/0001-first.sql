@@ -70,6 +70,7 @@ CREATE TABLE lookup (
   rid INTEGER NOT NULL,
   PRIMARY KEY (path, kind, value, rid)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX lookup_rid ON lookup (path, rid);
 
 -- History. What the points of a series share stands here once; see `history.Series` and `history.Point`.
 CREATE TABLE series (
