@@ -159,6 +159,9 @@ def _answers(operation: Operation) -> dict[str, Any]:
     answers: dict[str, Any] = {
         str(status): _answer(status, name, operation) for status, name in sorted(operation.answers.items())
     }
+    if operation.accepts:
+        # These two go without a body (6.3.4).
+        answers |= {str(status): {"description": phrase(status)} for status in (411, 415)}
     answers["default"] = {"$ref": "#/components/responses/Problem"}
     return answers
 
@@ -180,7 +183,7 @@ def _answer(status: int, name: str, operation: Operation) -> dict[str, Any]:
 
 def _problem() -> dict[str, Any]:
     return {
-        "description": "A refusal (6.3.2, 6.3.3); 411 and 415 come without a body.",
+        "description": "A refusal (6.3.2, 6.3.3).",
         "content": {JSON: {"schema": ref("ProblemDetails")}},
     }
 

@@ -21,6 +21,11 @@ def _object(*, required: tuple[str, ...] = (), extra: Any = None, **properties: 
     return schema
 
 
+def _named(**facts: Any) -> Schema:
+    """An object whose further members are attributes, by names that can be theirs."""
+    return _object(**facts) | {"propertyNames": TERM}
+
+
 def _array(of: Schema, least: int = 0) -> Schema:
     return {"type": "array", "items": of} | ({"minItems": least} if least else {})
 
@@ -31,6 +36,9 @@ def _one_or_more(of: Schema) -> Schema:
 
 URI: Schema = {"type": "string", "format": "uri"}
 NAME: Schema = {"type": "string", "minLength": 1}
+TERM: Schema = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]{0,40}$"}
+"""A short name (4.6.2) in the letters that every tool can type; the platform takes those of any script."""
+SCOPE: Schema = {"type": "string", "pattern": "^/[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
@@ -63,7 +71,7 @@ def _instance(kind: str, member: str, value: Schema) -> Schema:
     )
 
 
-_SELECTOR = _object(required=("type",), type=NAME, id=_one_or_more(URI), idPattern=NAME)
+_SELECTOR = _object(required=("type",), type=TERM, id=_one_or_more(URI), idPattern=NAME)
 _GEO_QUERY = _object(
     required=("georel", "geometry", "coordinates"),
     georel=NAME,
@@ -145,20 +153,20 @@ SCHEMAS: dict[str, Schema] = {
     "Instance": {"oneOf": [_instance(kind, member, value) for kind, (member, value) in _KINDS.items()]},
     "Attribute": _one_or_more(ref("Instance")),
     "AttributeFragment": {"type": "object", "minProperties": 1},
-    "Entity": _object(
+    "Entity": _named(
         required=("id", "type"),
         id=URI,
-        type=_one_or_more(NAME),
-        scope=_one_or_more(NAME),
+        type=_one_or_more(TERM),
+        scope=_one_or_more(SCOPE),
         extra=ref("Attribute"),
     ),
     "Entities": _array(ref("Entity"), 1),
     "EntityList": _array({"type": "object"}),
-    "Fragment": _object(type=_one_or_more(NAME), scope=_one_or_more(NAME), extra=ref("Attribute")),
-    "EntityTemporal": _object(
-        required=("id", "type"), id=URI, type=_one_or_more(NAME), extra=ref("Attribute")
+    "Fragment": _named(type=_one_or_more(TERM), scope=_one_or_more(SCOPE), extra=ref("Attribute")),
+    "EntityTemporal": _named(
+        required=("id", "type"), id=URI, type=_one_or_more(TERM), extra=ref("Attribute")
     ),
-    "EntityTemporalFragment": _object(extra=ref("Attribute")),
+    "EntityTemporalFragment": _named(extra=ref("Attribute")),
     "EntityTemporalList": _array({"type": "object"}),
     "Ids": _array(URI),
     "UpdateResult": _object(
@@ -302,8 +310,8 @@ EXAMPLES: dict[str, Any] = {
 
 SEGMENTS: dict[str, tuple[Schema, str]] = {
     "id": (URI, str(_STATION["id"])),
-    "attribute": (NAME, "availableCapacity"),
+    "attribute": (TERM, "availableCapacity"),
     "instance": (URI, "urn:ngsi-ld:Instance:1"),
-    "type": (NAME, "EVChargingStation"),
+    "type": (TERM, "EVChargingStation"),
 }
 """What a path parameter is, with an example."""
