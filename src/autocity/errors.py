@@ -146,6 +146,24 @@ class TooManyRequests(CityError):
     name = "TooManyRequests"
 
 
+class LoopDetected(CityError):
+    """The request has come back to where it was before."""
+
+    name = "LoopDetected"
+
+
+class GatewayTimeout(CityError):
+    """A context source did not answer in time."""
+
+    name = "GatewayTimeout"
+
+
+class BadGateway(CityError):
+    """A context source failed."""
+
+    name = "BadGateway"
+
+
 class StoreUnavailable(CityError):
     """The store cannot be reached or written now; try again."""
 

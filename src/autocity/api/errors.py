@@ -31,8 +31,11 @@ STATUS: dict[type[CityError], int] = {
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.OperationNotSupported: 422,
+    errors.BadGateway: 502,
     errors.StoreUnavailable: 503,
     errors.LdContextNotAvailable: 504,
+    errors.GatewayTimeout: 504,
+    errors.LoopDetected: 508,
     errors.CityError: 500,
 }
 """Refusal class to status; a class that is not here answers with the status of its nearest ancestor."""

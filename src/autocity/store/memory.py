@@ -21,7 +21,16 @@ from autocity.model import Attribute, Change, Delivery, Entity, Instant, Logged,
 from autocity.store.digest import kinds, summarize
 from autocity.store.history import Series, encode, instance_id, points, position, stamped
 from autocity.store.listeners import Listeners
-from autocity.store.port import Commit, History, Page, PointWrite, RecordWrite, StaleCommit, TypeSummary
+from autocity.store.port import (
+    COUNTED,
+    Commit,
+    History,
+    Page,
+    PointWrite,
+    RecordWrite,
+    StaleCommit,
+    TypeSummary,
+)
 
 LOG_LINES = 1_000_000
 
@@ -291,7 +300,7 @@ class MemoryStore:
                 body=write.body,
                 version=old.version + 1 if old else 1,
             )
-        if write.kind == "subscription":
+        if write.kind in COUNTED:
             self._generation += 1
 
     # -- history

@@ -17,6 +17,10 @@ from autocity.ld.temporal import Window
 from autocity.model import Attributes, Change, Delivery, Instant, Logged, Record, Stored
 
 
+COUNTED = frozenset(("subscription", "registration"))
+"""Kinds of records that every process keeps at hand; writing one makes the `generation` grow."""
+
+
 class StaleCommit(Exception):
     """Something that the commit was decided upon has changed; read again and decide again.
 
@@ -57,8 +61,8 @@ class PointWrite(Struct, frozen=True, kw_only=True):
 class Commit(Struct, frozen=True, kw_only=True):
     """All or nothing. Several changes of one entity apply in their order, each upon the one before.
     A delivery whose id is there already replaces it in its place; `settled` takes deliveries away.
-    `generation`, when given, is the store's `generation()` that the matching
-    of subscriptions relied on; the commit is stale when subscriptions changed since."""
+    `generation`, when given, is the store's `generation()` that the matching of subscriptions relied on;
+    the commit is stale when records of a `COUNTED` kind changed since."""
 
     changes: tuple[Change, ...] = ()
     records: tuple[RecordWrite, ...] = ()
@@ -146,7 +150,7 @@ class Store(Protocol):
         """
 
     def generation(self) -> int:
-        """A number that grows whenever a record of kind `subscription` is written."""
+        """A number that grows whenever a record of a `COUNTED` kind is written."""
 
     # history
     async def history(

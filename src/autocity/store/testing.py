@@ -341,6 +341,10 @@ class StoreContract:
             await store.commit(replace(creation(entity(1)), generation=before))
         assert refusal.value.stale == (("", "generation"),)
         await store.commit(replace(creation(entity(1)), generation=store.generation()))
+        before = store.generation()
+        register = RecordWrite(tenant="", kind="registration", id="r", body=b"1")
+        await store.commit(Commit(records=(register,)))
+        assert store.generation() > before
 
     async def test_a_subscription_in_flight_makes_what_follows_stale(self, store: Store) -> None:
         before = store.generation()

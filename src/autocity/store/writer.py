@@ -21,7 +21,7 @@ from autocity.store import history
 from autocity.store.compile import array
 from autocity.store.digest import MANY, Digest, Indexed, Looked, Paths, Provision, Row, keys
 from autocity.store.history import Point, Series
-from autocity.store.port import RecordWrite, StaleCommit
+from autocity.store.port import COUNTED, RecordWrite, StaleCommit
 from autocity.store.reader import OPERATIONS, leap, load_series
 
 GROUP = 256
@@ -437,7 +437,7 @@ class Writer:
                 " ON CONFLICT (kind, tenant, id) DO UPDATE SET version = version + 1, body = excluded.body",
                 (write.kind, tenant, write.id, write.body),
             )
-        if write.kind == "subscription":
+        if write.kind in COUNTED:
             self.generation += 1
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (self.generation,))
 
