@@ -271,13 +271,17 @@ class SQLiteStore(FileReads):
             self._writer.submit(Job(lambda writer: writer.index(tenant, path), nobody))
 
     async def _do(self, run: Callable[[Writer], Any], about: tuple[Row, ...] = ()) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.submit(Job(run, partial(resolve, future), about))
+        return await future
+
+    def submit(self, job: Job) -> None:
+        """Hand a job to the writer; jobs are done in the order in which they are submitted."""
         if self._writer is None:
             raise StoreUnavailable(
                 "the store is open for reading only" if self._readonly else "the store is closed"
             )
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Job(run, partial(resolve, future), about))
-        return await future
+        self._writer.submit(job)
 
     def _settle(self, announcement: Announcement) -> None:
         """On the loop: what was committed becomes known, in order, at once."""
