@@ -55,8 +55,11 @@ def start_demo(
         context.obj = data
         return
     from autocity import serving
+    from autocity.ingest import demo as demo_city
 
     folder = data or default_folder()
+    if store in (None, "embedded"):
+        demo_city.mark(folder, seed)
     flags = _flags(port, host, folder, store, workers) | {"network.allow_private": True}
     if port is None:
         flags["server.port"] = serving.free_port(8026, host or "127.0.0.1")
