@@ -16,7 +16,7 @@ from autocity.console import names, page, show, words
 from autocity.console.client import ROOT, City, Document, entities_path, entity_path, results_count
 from autocity.console.connect import example
 from autocity.console.page import Reader, speech
-from autocity.errors import CityError
+from autocity.errors import CityError, ResourceNotFound
 from autocity.models import CITY_CONTEXT
 
 PAGE = 25
@@ -110,6 +110,13 @@ class Series(Struct, frozen=True, kw_only=True):
     points: list[tuple[str, float]]
 
 
+class History(Struct, frozen=True, kw_only=True):
+    """The history that was asked for: a series, nothing, or why it cannot be had."""
+
+    series: Series | None = None
+    fault: str = ""
+
+
 async def explorer(city: City, who: Reader, call: Call) -> Answer:
     """Entities by type, id and expression, a page at a time."""
     search = _search(call)
@@ -133,7 +140,7 @@ async def entity(city: City, who: Reader, call: Call) -> Answer:
         **_head(found, who),
         cells=cells,
         measures=measures,
-        history=await _history(city, who, found, context, chosen, "24h") if chosen else None,
+        history=await _history(city, who, found, context, chosen, "24h") if chosen else History(),
         chosen=chosen,
         span="24h",
         spans=list(RANGES),
@@ -319,8 +326,8 @@ def _measures(cells: list[Cell]) -> list[Cell]:
 
 async def _history(
     city: City, who: Reader, found: Document, context: str, attribute: str, span: str
-) -> Series | None:
-    """The recorded values of a numeric attribute (5.7.3), None when nothing is recorded."""
+) -> History:
+    """The recorded values of a numeric attribute (5.7.3)."""
     query: dict[str, str | int] = {"attrs": attribute, "options": "temporalValues", "lastN": POINTS}
     if span in RANGES:
         since = who.now - RANGES[span]
@@ -332,18 +339,22 @@ async def _history(
         temporal = await city.document(
             f"{ROOT}/temporal/entities/{quote(found['id'], safe='')}?{urlencode(query)}", context=context
         )
-    except CityError:
-        return None
+    except ResourceNotFound:
+        return History()
+    except CityError as fault:
+        return History(fault=fault.detail)
     types = _type_list(found)
     code = instance.get("unitCode") if isinstance(instance, dict) else None
     points = _points(temporal.get(attribute))
     if not points:
-        return None
-    return Series(
-        attribute=attribute,
-        label=names.attribute_name(attribute, types, who.language),
-        unit=show.unit(code or names.unit_code(attribute, types)),
-        points=points,
+        return History()
+    return History(
+        series=Series(
+            attribute=attribute,
+            label=names.attribute_name(attribute, types, who.language),
+            unit=show.unit(code or names.unit_code(attribute, types)),
+            points=points,
+        )
     )
 
 

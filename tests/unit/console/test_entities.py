@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from autocity.console.entities import Search
-from autocity.errors import BadRequestData, ResourceNotFound
+from autocity.errors import BadRequestData, ResourceNotFound, StoreUnavailable
 
 AIR = "/entities/urn%3Angsi-ld%3AAirQualityObserved%3A1"
 
@@ -113,6 +113,14 @@ async def test_no_history_says_so(visit, city) -> None:
     )
     found = await visit(f"{AIR}/history?attribute=pm25&span=1h")
     assert "Nothing recorded in this range" in found.text
+
+
+async def test_a_history_that_cannot_be_read_says_why(visit, city) -> None:
+    path = "/ngsi-ld/v1/temporal/entities/urn%3Angsi-ld%3AAirQualityObserved%3A1"
+    city.refused[path] = StoreUnavailable("the store is busy")
+    found = await visit(AIR)
+    assert found.status == 200
+    assert "the store is busy" in found.text
 
 
 async def test_the_values_alone_are_a_part_of_the_page(visit) -> None:
