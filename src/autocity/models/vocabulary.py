@@ -371,8 +371,14 @@ def _published_attribute(
         description=usual.description
         if isinstance(variant.description, UnsetType)
         else variant.description or "",
-        labels={"en": spell(name), "zh": words.get(name, spell(name))},
+        labels={"en": spell(name), "zh": words.get(name) or _own_words(name)},
     )
+
+
+def _own_words(name: str) -> str:
+    """The Chinese words of our own attribute of a name, for published ones that share it."""
+    own = _own().attributes.get(name)
+    return own.zh if own else spell(name)
 
 
 def _terms(types: Iterable[TypeModel]) -> dict[str, str]:
