@@ -14,30 +14,25 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from autocity.broker.matching import Watch, embeds
+from autocity.broker.matching import Watch
 from autocity.broker.outbound import Outbound
+from autocity.broker.senders import LONGEST_REST, HttpSender, MqttSender, Sender, Undelivered
 from autocity.broker.subscriptions import Subscriptions
-from autocity.errors import BadRequestData, StoreUnavailable
-from autocity.ld.context import CORE_URL
+from autocity.errors import StoreUnavailable
 from autocity.ld.instants import SECOND
 from autocity.model import Delivery, Instant
 from autocity.store.port import Commit, Store
 
 if TYPE_CHECKING:
-    import aiohttp
+    pass
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 45.0
-"""How long an answer may take when the subscription does not say (5.2.15)."""
-
-CONNECT_SECONDS = 5.0
-MAX_ANSWER = 2**16
 PACE_SECONDS = 1.0
 """An attempt that takes longer than this no longer holds up the next one."""
 
@@ -48,7 +43,7 @@ MAX_ATTEMPTS = 20
 MAX_REFUSALS = 3
 """How often a receiver may say that a notification is wrong before it is laid aside."""
 
-FIRST_REST, LONGEST_REST = 1.0, 300.0
+FIRST_REST = 1.0
 LANE_ROOM = 1000
 """How many notifications of one subscription are held in memory; the rest waits in the outbox."""
 
@@ -59,76 +54,6 @@ POLL_QUICK = 100
 """How many notifications may be under way for the outbox to be looked through that often."""
 
 START_LIMIT = 20_000
-
-
-class Undelivered(Exception):
-    """A notification did not arrive. `refused`: the receiver took it and found it wrong; `rest`: how long
-    the receiver wants to be left alone, in seconds."""
-
-    def __init__(self, reason: str, *, refused: bool = False, rest: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.refused = refused
-        self.rest = rest
-
-
-class Sender(Protocol):
-    """A way to bring notifications to a receiver, chosen by the scheme of its URI."""
-
-    async def send(self, watch: Watch, delivery: Delivery) -> None:
-        """Bring one notification. Raises Undelivered."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
-
-
-class HttpSender:
-    """The HTTP binding (6.3.8)."""
-
-    def __init__(self, outbound: Outbound) -> None:
-        self._outbound = outbound
-        self._session: aiohttp.ClientSession | None = None
-
-    async def send(self, watch: Watch, delivery: Delivery) -> None:
-        """POST one notification; any 2xx says that it arrived."""
-        import aiohttp
-
-        endpoint = watch.subscription.notification.endpoint
-        if self._session is None:
-            self._session = self._outbound.session(total=TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
-        timeout = self._session.timeout
-        if endpoint.timeout is not None:
-            timeout = aiohttp.ClientTimeout(total=endpoint.timeout / 1000, sock_connect=CONNECT_SECONDS)
-        try:
-            # The policy may have become stricter since the subscription was made.
-            self._outbound.check(endpoint.uri)
-            async with self._session.post(
-                endpoint.uri,
-                data=delivery.body,
-                headers=headers_of(watch),
-                allow_redirects=False,
-                timeout=timeout,
-            ) as answer:
-                # A connection can be used again when what came on it has been read.
-                await answer.content.read(MAX_ANSWER)
-                if answer.status // 100 != 2:
-                    raise Undelivered(
-                        f"{answer.status} {answer.reason or ''}".strip(),
-                        refused=answer.status // 100 == 4 and answer.status not in (408, 425, 429),
-                        rest=seconds(answer.headers.get("Retry-After", "")),
-                    )
-        except TimeoutError:
-            raise Undelivered("no answer in time") from None
-        except (aiohttp.ClientError, OSError, ValueError) as fault:
-            raise Undelivered(str(fault) or type(fault).__name__) from None
-        except BadRequestData as fault:
-            raise Undelivered(fault.detail, refused=True) from None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
 
 class Lane:
@@ -162,11 +87,17 @@ class Notifier:
         outbound: Outbound,
         senders: dict[str, Sender] | None = None,
     ) -> None:
-        http = HttpSender(outbound)
+        http, mqtt = HttpSender(outbound), MqttSender(outbound)
         self._store = store
         self._subscriptions = subscriptions
         self._clock = clock
-        self._senders: dict[str, Sender] = {"http": http, "https": http, **(senders or {})}
+        self._senders: dict[str, Sender] = {
+            "http": http,
+            "https": http,
+            "mqtt": mqtt,
+            "mqtts": mqtt,
+            **(senders or {}),
+        }
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._known: set[str] = set()
         self._settled: list[str] = []
@@ -458,25 +389,3 @@ class Notifier:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def headers_of(watch: Watch) -> dict[str, str]:
-    """The headers of a subscription's notifications (6.3.8), worked out once."""
-    if watch.headers is None:
-        subscription = watch.subscription
-        endpoint = subscription.notification.endpoint
-        found = {"Content-Type": endpoint.media, "User-Agent": "autocity"}
-        if not embeds(subscription):
-            link = watch.context.link or subscription.jsonld_context or CORE_URL
-            found["Link"] = (
-                f'<{link}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
-            )
-        if watch.tenant:
-            found["NGSILD-Tenant"] = watch.tenant
-        watch.headers = {**found, **dict(endpoint.receiver_info)}
-    return watch.headers
-
-
-def seconds(retry_after: str) -> float:
-    """A `Retry-After` in seconds, within reason; 0 when it is none."""
-    return min(float(retry_after), LONGEST_REST) if retry_after.isdecimal() and len(retry_after) < 6 else 0.0

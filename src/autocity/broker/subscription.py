@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from autocity.broker import mqtt
 from autocity.broker.outbound import Outbound
 from autocity.errors import BadRequestData, CityError
 from autocity.ld.context import Context, Source
@@ -412,6 +413,8 @@ class Reader:
                     faults.extend(f".{fault}" for fault in misspelt(name, ("uri", *ENDPOINT_PLAIN)))
             except CityError as fault:
                 faults.append(f".{name}: {fault.detail}")
+        if not faults and found["uri"].lower().startswith("mqtt"):
+            mqtt.check(found["uri"], found.get("notifier_info", ()))
         if faults:
             raise Faults(faults)
         return Endpoint(**found)
@@ -420,7 +423,7 @@ class Reader:
         url = text(value)
         if not is_uri(url):
             raise BadRequestData(f"{url!r:.100} is not a URI")
-        self._outbound.check(url)
+        self._outbound.check(url, schemes=("http", "https", *mqtt.SCHEMES))
         return url
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autocity.broker import Caller, Outbound, notify
+from autocity.broker import Caller, Outbound, notify, senders
 from autocity.broker.matching import Watch
-from autocity.broker.notify import seconds
+from autocity.broker.senders import seconds
 from autocity.errors import ResourceNotFound
 from autocity.ld.context import CORE, CORE_URL
 from autocity.model import Delivery
@@ -377,11 +377,11 @@ async def test_who_may_not_be_called_is_not_called(town: Town, receiver: Receive
     id = await town.subscribe(receiver.url)
     watch = town.broker.subscriptions.watch("", id)
     assert watch is not None
-    sender = notify.HttpSender(Outbound())
+    sender = senders.HttpSender(Outbound())
     await town.broker.create_entity(town.me, entity(power=5))
     await receiver.until(1)
     (delivery,) = [Delivery(id="urn:a:b", tenant="", subscription=id, created_at=1, body=b"{}")]
-    with pytest.raises(notify.Undelivered, match="private"):
+    with pytest.raises(senders.Undelivered, match="private"):
         await sender.send(watch, delivery)
     await sender.close()
     assert len(receiver.bodies) == 1
@@ -415,6 +415,6 @@ async def test_a_sender_that_breaks_stops_nothing_and_others_can_be_put_in(town:
 
 
 def test_retry_after() -> None:
-    assert seconds("2") == min(2.0, notify.LONGEST_REST)
+    assert seconds("2") == min(2.0, senders.LONGEST_REST)
     assert seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert seconds("") == 0
