@@ -69,19 +69,6 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
     allow_private: bool = False
     """Let contexts and notifications go to private and loopback addresses. On by itself when the
     server listens on loopback only."""
-    context_timeout_seconds: float = 5.0
-    """How long fetching a remote @context may take."""
-    offline: bool = False
-    """Never fetch a remote @context."""
-
-
-class Notify(Struct, frozen=True, forbid_unknown_fields=True):
-    """How notifications are delivered."""
-
-    timeout_seconds: float = 30.0
-    """How long one attempt may take."""
-    attempts: int = 12
-    """Attempts before a notification is set aside as a dead letter."""
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,7 +89,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSettings = StoreSettings()
     access: Access = Access()
     network: Network = Network()
-    notify: Notify = Notify()
     log: Log = Log()
     origins: dict[str, str] = field(default_factory=dict)
     """Where each setting came from, by `section.key`."""
