@@ -72,28 +72,28 @@ def _silent(stage: str, done: int, total: int) -> None:
     pass
 
 
-async def live(
-    sink: Sink, seed: int, clock: Callable[[], datetime], interval: float = 1.0, begun: datetime | None = None
-) -> None:
+async def live(sink: Sink, seed: int, clock: Callable[[], datetime], interval: float = 1.0) -> None:
     """Move the simulated layer, every `interval` seconds, until cancelled.
 
-    A step that the store refuses is not lost: the next one tells what changed since the last that
-    was taken. `begun` is the instant that the city already shows (default: the first reading of `clock`).
+    The first step tells everything, for the city may have slept through dusk. A step that the store
+    refuses is not lost: the next one tells what changed since the last that was taken.
     """
     simulation = Simulation(seed)
-    shown = begun or clock()
+    shown: datetime | None = None
     while True:
-        await asyncio.sleep(interval)
         now = clock()
-        fragments = [fragment for _, fragment in simulation.updates(shown, now)]
+        told = [each for _, each in simulation.updates(shown, now)] if shown else simulation.entities(now)
         try:
-            refused = [reason for reason in await sink.upsert(fragments) if reason] if fragments else []
+            refused = [reason for reason in await sink.upsert(told) if reason] if told else []
         except StoreUnavailable as fault:
             log.warning("the simulated layer waits for the store", extra={"reason": fault.detail})
-            continue
-        if refused:
-            log.warning("simulated updates were refused", extra={"count": len(refused), "first": refused[0]})
-        shown = now
+        else:
+            shown = now
+            if refused:
+                log.warning(
+                    "simulated updates were refused", extra={"count": len(refused), "first": refused[0]}
+                )
+        await asyncio.sleep(interval)
 
 
 async def _upsert(sink: Sink, stage: str, entities: Sequence[dict[str, Any]], tell: Stage) -> Report:
