@@ -439,7 +439,7 @@ def _arguments(plan: Plan, steps: Sequence[Step], method: str, params: Mapping[s
     stacked = {}
     for name in names:
         values = [np.asarray(_resolve(plan, name, s.params[name]), np.float64) for s in steps]
-        stacked[name] = np.stack([np.broadcast_to(v, (1, *v.shape[-1:])) for v in values])
+        stacked[name] = np.stack([v.reshape(1, -1) for v in values])
     return stacked
 
 

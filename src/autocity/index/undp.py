@@ -62,7 +62,8 @@ def gii(
     """
     health = np.sqrt(10.0 / mortality.clip(10.0, 1000.0) / births.clip(1.0))
     female, male = (
-        (np.sqrt(p * s) / 100.0, work / 100.0) for p, s, work in zip(parliament, schooling, labour, strict=True)
+        (np.sqrt(p * s) / 100.0, work / 100.0)
+        for p, s, work in zip(parliament, schooling, labour, strict=True)
     )
     women = np.cbrt(health * female[0] * female[1])
     men = np.cbrt(male[0] * male[1])

@@ -17,8 +17,8 @@ def test_sobol_indices_of_a_known_function() -> None:
     sample = 8192
     draws = robust.sobol_design(sample, 3, seed=0)
     found = robust.sobol_indices(ishigami(draws), sample, ("a", "b", "c"), bootstrap=100)
-    np.testing.assert_allclose(found.first, [0.3139, 0.4424, 0.0], atol=0.025)
-    np.testing.assert_allclose(found.total, [0.5576, 0.4424, 0.2437], atol=0.025)
+    np.testing.assert_allclose(found.first, [0.3139, 0.4424, 0.0], atol=0.01)
+    np.testing.assert_allclose(found.total, [0.5576, 0.4424, 0.2437], atol=0.01)
     assert found.first_interval is not None
     assert (found.first_interval[0] <= found.first).all()
     assert (found.first <= found.first_interval[1]).all()
@@ -132,16 +132,16 @@ def test_missing_data_intervals_cover_the_truth() -> None:
         (Element("all", "all"), *(Element(c, c, parent="all", limits=Limits(0, 100)) for c in codes)),
     )
     recipe = Recipe.of(normalise={"method": "scaled", "low": "@limits.low", "high": "@limits.high"})
-    for _ in range(8):
+    for _ in range(6):
         factor = random.normal(size=(60, 1))
         full = 50 + 10 * (0.7 * factor + random.normal(size=(60, 8)))
         masked = np.where(random.random(full.shape) < 0.15, np.nan, full)
         units = tuple(f"u{i}" for i in range(60))
         truth = build(framework, Frame(units, codes, full), recipe)["all"][0]
         gapped = build(framework, Frame(units, codes, masked), recipe.but(impute={"method": "multiple"}))
-        draws = robust.Choice("impute.draw", tuple(range(60)))
+        draws = robust.Choice("impute.draw", tuple(range(150)))
         every = robust.uncertainty(
-            gapped, [draws], draws=(np.arange(60)[:, None] + 0.5) / 60, keep=True
+            gapped, [draws], draws=(np.arange(150)[:, None] + 0.5) / 150, keep=True
         ).scores
         assert every is not None
         low, high = np.quantile(every[:, 0], (0.05, 0.95), axis=0)

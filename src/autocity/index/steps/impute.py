@@ -67,13 +67,13 @@ def em(x: Floats, *, rounds: int = 50, ridge: float = 0.1) -> Floats:
     return _each_matrix(x, lambda table: _expected(table, rounds, ridge))
 
 
-def multiple(x: Floats, *, draw: int = 0, ridge: float = 0.1) -> Floats:
+def multiple(x: Floats, *, draw: int = 0) -> Floats:
     """One random completion, drawn from what the unit's other indicators leave open; `draw` numbers it.
 
     The draws differ as much as the truth may: values follow each column's own distribution, correlations are those
     of a resample of the units. Many draws through the index give the interval that missing data cause.
     """
-    return _each_matrix(x, lambda table: _drawn(table, int(draw), ridge))
+    return _each_matrix(x, lambda table: _drawn(table, int(draw)))
 
 
 def latest(x: Floats, *, reach: int | None = None) -> Floats:
@@ -231,23 +231,36 @@ def _given(correlation: Floats, gaps: npt.NDArray[np.bool_]) -> tuple[Floats, Fl
     return slope, correlation[np.ix_(gaps, gaps)] - across.T @ slope
 
 
-def _drawn(x: Floats, draw: int, ridge: float) -> Floats:
+def _drawn(x: Floats, draw: int) -> Floats:
     from scipy.special import ndtr, ndtri
 
     random = np.random.default_rng([draw, *x.shape])
     known = (~np.isnan(x)).sum(0)
     scores = np.asarray(ndtri(divide(ranks(x, "average", 0) - 0.5, known)))
-    sample = scores[random.integers(0, len(x), len(x))]
-    correlation = _correlation(sample, ridge)
+    resample = random.integers(0, len(x), len(x))
+    # The more indicators for the units, the less their correlations can be believed.
+    ridge = x.shape[1] / sum(x.shape)
+    correlation = _correlation(scores[resample], ridge)
+    freedom = _freedom(correlation, ridge, len(x))
+    # The spread of what is left open is itself known only as well as the sample lets it be.
+    spread = len(x) / random.chisquare(freedom)
     result = x.copy()
     for gaps, rows in _patterns(scores):
         slope, rest = _given(correlation, gaps)
-        root = np.linalg.cholesky(rest + 1e-10 * np.eye(int(gaps.sum())))
+        root = np.linalg.cholesky(spread * rest + 1e-10 * np.eye(int(gaps.sum())))
         noise = random.standard_normal((len(rows), int(gaps.sum()))) @ root.T
-        levels = ndtr(scores[np.ix_(rows, np.flatnonzero(~gaps))] @ slope + noise)
+        drawn = scores[np.ix_(rows, np.flatnonzero(~gaps))] @ slope + noise
         for place, column in enumerate(np.flatnonzero(gaps)):
-            result[rows, column] = _read_off(x[:, column], levels[:, place])
+            own = x[:, column] if np.isnan(x[resample, column]).all() else x[resample, column]
+            result[rows, column] = _read_off(own, ndtr(drawn[:, place]))
     return result
+
+
+def _freedom(correlation: Floats, ridge: float, units: int) -> float:
+    """Units less the directions that the slopes are fitted to; those that the ridge has flattened do not count."""
+    spectrum = np.linalg.eigvalsh(correlation)
+    directions = float(((spectrum - ridge).clip(0.0) / spectrum).sum())
+    return max(units - directions - 1.0, 1.0)
 
 
 def _read_off(column: Floats, levels: Floats) -> Floats:

@@ -81,8 +81,13 @@ def log_one(x: Floats) -> Floats:
 
 
 def log_gii(x: Floats) -> Floats:
-    """log((max - 1)(x - min)/(max - min) + 1), mirrored for negative skew: as in the Global Innovation Index."""
+    """log((max - 1)(x - min)/(max - min) + 1), mirrored for negative skew: as in the Global Innovation Index.
+
+    Raises `IndexFault` where the highest value is not above 1, for which it has no meaning.
+    """
     low, high = lowest(x), highest(x)
+    if (high <= 1.0).any():
+        raise IndexFault("log_gii needs columns whose highest value is above 1; choose log_shift")
     reach = (high - 1.0) / np.where(high > low, high - low, np.nan)
     upward = skewness(x) > 0
     return np.where(upward, _log(reach * (x - low) + 1.0), -_log(reach * (high - x) + 1.0))
