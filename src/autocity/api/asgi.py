@@ -187,7 +187,7 @@ class Call:
             raise errors.LengthRequired
         if not length.isdecimal():
             raise errors.InvalidRequest("Content-Length must be a number")
-        if int(length) > self._limit:
+        if len(length) > 18 or int(length) > self._limit:
             raise errors.PayloadTooLarge(
                 f"a body may have {self._limit} bytes at most; this one has {length}"
             )
@@ -298,9 +298,11 @@ class Application:
         if answer.stream is None or call.method == "HEAD":
             body = b"" if call.method == "HEAD" else answer.body
             await send({"type": "http.response.body", "body": body})
+            self._note(call, answer.status)
         else:
+            # How long a client listens says nothing about how long an answer takes.
+            self._note(call, answer.status)
             await _pour(answer.stream, receive, send)
-        self._note(call, answer.status)
 
     async def _answer(self, call: Call, identity: Identity | None) -> Answer:
         try:

@@ -11,7 +11,7 @@ from autocity import errors
 from autocity.errors import CityError
 
 PROBLEM = "application/json"
-"""ProblemDetails travel as plain JSON (6.3.2 names no media type of its own; clients expect this one)."""
+"""ProblemDetails travel as plain JSON, so that old clients are not broken (5.5.3)."""
 
 STATUS: dict[type[CityError], int] = {
     errors.InvalidRequest: 400,

@@ -199,7 +199,7 @@ async def description(call: Call) -> Answer:
 
 async def page(call: Call) -> Answer:
     """The API's documentation as a page."""
-    root = f"http://{call.header('host') or 'localhost'}"
+    root = f"{call.scope.get('scheme', 'http')}://{call.header('host') or 'localhost'}"
     html = "".join(_page(call.application.routes, root))
     return Answer(
         body=html.encode(),

@@ -173,6 +173,11 @@ async def test_a_large_body_is_refused_before_it_is_read() -> None:
     assert json.loads(body)["type"].endswith("/PayloadTooLarge")
 
 
+async def test_an_absurd_length_is_refused(wire: Wire) -> None:
+    status, _, _ = await wire.send("POST", "/things", {"Content-Length": "9" * 5000}, [])
+    assert status == 413
+
+
 async def test_a_body_in_parts_is_joined(wire: Wire) -> None:
     status, _, body = await wire.send("POST", "/things", {"Content-Length": "4"}, [b"ab", b"", b"cd"])
     assert (status, json.loads(body)["body"]) == (200, "abcd")
