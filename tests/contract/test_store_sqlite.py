@@ -1,17 +1,30 @@
-"""The embedded store keeps the store contract, and agrees with the memory store on random operations."""
+"""The embedded store keeps the store contract, and agrees with the memory store on random operations.
+
+`AUTOCITY_TWINS` is the number of random sequences to play; the default is for every day.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from autocity.store import compile, writer
 from autocity.store.port import Store
 from autocity.store.sqlite import SQLiteStore
 from autocity.store.testing import StoreContract, Twins, discarding
+
+SEQUENCES = int(os.environ.get("AUTOCITY_TWINS", "12"))
+PLAY = settings(
+    max_examples=SEQUENCES,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 class TestSQLiteStore(StoreContract):
@@ -30,7 +43,20 @@ class SQLiteTwins(Twins):
         return SQLiteStore(folder / "city.db"), discard
 
 
-TestSQLiteTwins = SQLiteTwins.TestCase
-TestSQLiteTwins.settings = settings(
-    max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestSQLiteTwins = pytest.mark.timeout(60 + 5 * SEQUENCES)(SQLiteTwins.TestCase)
+TestSQLiteTwins.settings = PLAY
+
+
+class LargeSQLiteTwins(SQLiteTwins):
+    """Goes about a handful of entities as if they were a hundred thousand."""
+
+
+@pytest.mark.timeout(60 + 5 * SEQUENCES)
+class TestLargeSQLiteTwins(LargeSQLiteTwins.TestCase):
+    settings = PLAY
+
+    @pytest.fixture(autouse=True)
+    def as_if_there_were_many(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr(compile, "SMALL", 1)
+        monkeypatch.setattr(writer, "CHUNK", 1)
+        yield
