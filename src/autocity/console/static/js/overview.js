@@ -317,7 +317,8 @@ function paint() {
   });
   map.addLayer({
     id: "chosen-line", source: "chosen", type: "line", filter: ["!=", ["geometry-type"], "Point"],
-    paint: { "line-color": palette.accent, "line-width": 3 },
+    // On both sides of the line, which keeps the colour that tells its state.
+    paint: { "line-color": palette.accent, "line-width": 2.5, "line-gap-width": 9 },
   });
   for (const layer of layers) if (!layer.on) show(layer, false);
 }
