@@ -12,6 +12,7 @@ from autocity.api.contexts import Hosting
 from autocity.api.discovery import Discovery
 from autocity.api.ngsild import Entities
 from autocity.api.operations import Metrics, Operations
+from autocity.api.registrations import Registering
 from autocity.api.subscriptions import Subscribing
 from autocity.api.temporal import Evolution
 from autocity.broker import Broker, Feed
@@ -40,6 +41,7 @@ def routes(
         *Discovery(broker, name=name, clock=clock).routes(),
         *Evolution(broker, page_size=history_page).routes(),
         *Subscribing(broker).routes(),
+        *Registering(broker).routes(),
         *Hosting(broker.contexts).routes(),
         *Operations(broker, feed, metrics or Metrics()).routes(),
         *openapi.routes(),

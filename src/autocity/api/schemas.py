@@ -71,6 +71,37 @@ def _instance(kind: str, member: str, value: Schema) -> Schema:
     )
 
 
+_REGISTRATION: Schema = {
+    "id": URI,
+    "type": {"const": "ContextSourceRegistration"},
+    "registrationName": NAME,
+    "description": NAME,
+    "endpoint": URI,
+    "information": _array(
+        _object(
+            entities=_array(_object(required=("type",), type=_one_or_more(TERM), id=URI, idPattern=NAME), 1),
+            propertyNames=_array(TERM, 1),
+            relationshipNames=_array(TERM, 1),
+        ),
+        1,
+    ),
+    "mode": {"enum": ["inclusive", "exclusive", "redirect", "auxiliary"]},
+    "operations": _array(NAME, 1),
+    "contextSourceAlias": NAME,
+    "contextSourceInfo": _array(_object(required=("key", "value"), key=NAME, value={"type": "string"}), 1),
+    "tenant": NAME,
+    "expiresAt": TIME,
+    "location": ref("Geometry"),
+    "observationInterval": _object(required=("startAt",), startAt=TIME, endAt=TIME),
+    "managementInterval": _object(required=("startAt",), startAt=TIME, endAt=TIME),
+    "management": _object(
+        localOnly={"type": "boolean"},
+        timeout={"type": "number", "exclusiveMinimum": 0},
+        cooldown={"type": "number", "exclusiveMinimum": 0},
+        cacheDuration={"type": "string", "format": "duration"},
+    ),
+}
+
 _SELECTOR = _object(required=("type",), type=TERM, id=_one_or_more(URI), idPattern=NAME)
 _GEO_QUERY = _object(
     required=("georel", "geometry", "coordinates"),
@@ -194,6 +225,9 @@ SCHEMAS: dict[str, Schema] = {
     "Subscription": _object(required=("type", "notification"), **_SUBSCRIPTION),
     "SubscriptionFragment": _object(**_SUBSCRIPTION),
     "SubscriptionList": _array({"type": "object"}),
+    "Registration": _object(required=("type", "endpoint", "information"), **_REGISTRATION),
+    "RegistrationFragment": _object(**_REGISTRATION),
+    "RegistrationList": _array({"type": "object"}),
     "Types": {
         "oneOf": [
             _object(required=("id", "type", "typeList"), id=URI, type=NAME, typeList=_array(NAME)),

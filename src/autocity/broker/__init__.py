@@ -5,6 +5,7 @@ from autocity.broker.core import Broker
 from autocity.broker.feed import Feed, Resync
 from autocity.broker.notify import Notifier
 from autocity.broker.outbound import Outbound
+from autocity.broker.registrations import Seek
 from autocity.broker.subscriptions import Subscription, Subscriptions
 from autocity.broker.writing import BatchResult, Caller
 
@@ -17,6 +18,7 @@ __all__ = [
     "Notifier",
     "Outbound",
     "Resync",
+    "Seek",
     "Served",
     "Subscription",
     "Subscriptions",

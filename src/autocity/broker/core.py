@@ -16,6 +16,9 @@ from autocity.broker.links import entities_of, linked_entities
 from autocity.broker.notify import Notifier
 from autocity.broker.outbound import Outbound
 from autocity.broker.periodic import Periodic
+from autocity.broker.registration import Registration
+from autocity.broker.registrations import Registrations, Seek, check_source_filters
+from autocity.broker.subscription import ABOUT_SOURCES
 from autocity.broker.subscriptions import Subscription, Subscriptions
 from autocity.broker.writing import BatchResult, Caller, Decide, Item, Writer
 from autocity.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
@@ -30,7 +33,7 @@ from autocity.store.port import Commit, History, Page, PointWrite, StaleCommit, 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 2.0
-"""How often entities past their `expiresAt` are looked for (4.22)."""
+"""How often what is past its `expiresAt` is looked for: entities (4.22), registrations (5.9.2.4)."""
 
 PURGE_PAGE = 1000
 """How many entities one commit of a purge takes away."""
@@ -55,10 +58,13 @@ class Broker:
         self.contexts = contexts
         self.subscriptions = Subscriptions(store, contexts, clock=clock, outbound=outbound)
         self.notifier = Notifier(store, self.subscriptions, clock=clock, outbound=outbound)
+        self.registrations = Registrations(
+            store, self.subscriptions, clock=clock, outbound=outbound, accept=self.notifier.accept
+        )
         self._store = store
         self._clock = clock
         self._deliver = deliver
-        self._periodic = Periodic(store, self.subscriptions, self.notifier, clock)
+        self._periodic = Periodic(store, self.subscriptions, self.registrations, self.notifier, clock)
         self._writer = Writer(store, self.subscriptions, self.notifier, clock)
         self._tenants: set[str] = {""}
         self._sweeper: asyncio.Task[None] | None = None
@@ -67,6 +73,7 @@ class Broker:
         """Load subscriptions and begin to deliver what waits."""
         self._tenants.update(await self._store.tenants())
         await self.subscriptions.open()
+        await self.registrations.open()
         if self._deliver:
             await self.notifier.start()
             await self._periodic.start()
@@ -81,6 +88,7 @@ class Broker:
             self._sweeper = None
         await self._periodic.stop()
         await self.notifier.stop()
+        await self.registrations.flush()
         await self.subscriptions.close()
 
     # -- provision of entities (5.6.1 to 5.6.6, 5.6.17 to 5.6.19)
@@ -471,6 +479,77 @@ class Broker:
         await self.subscriptions.delete(caller.tenant, id)
         await self.notifier.drop(caller.tenant, id)
 
+    # -- context sources (5.9 to 5.11); registrations and subscriptions to them are read and rendered
+    #    through `registrations` and `subscriptions`
+
+    async def create_registration(self, caller: Caller, body: dict[str, Any], context: Context) -> str:
+        """Register context source (5.9.2): its id. Raises BadRequestData, AlreadyExists, Conflict."""
+        id = await self.registrations.create(caller.tenant, body, context)
+        self._tenants.add(caller.tenant)
+        return id
+
+    async def update_registration(
+        self, caller: Caller, id: str, fragment: dict[str, Any], context: Context
+    ) -> None:
+        """Update context source registration (5.9.3). Raises BadRequestData, ResourceNotFound, Conflict."""
+        await self._require(caller.tenant)
+        await self.registrations.update(caller.tenant, id, fragment, context)
+
+    async def delete_registration(self, caller: Caller, id: str) -> None:
+        """Delete context source registration (5.9.4). Raises ResourceNotFound."""
+        await self._require(caller.tenant)
+        await self.registrations.delete(caller.tenant, id)
+
+    async def retrieve_registration(self, caller: Caller, id: str) -> Registration:
+        """Retrieve context source registration (5.10.1). Raises ResourceNotFound."""
+        await self._require(caller.tenant)
+        await self.registrations.catch_up()
+        return self.registrations.get(caller.tenant, id).registration
+
+    async def query_registrations(self, caller: Caller, seek: Seek) -> list[Registration]:
+        """Query context source registrations (5.10.2): all that fit, in the order of their creation."""
+        await self._require(caller.tenant)
+        await self.registrations.catch_up()
+        return [source.registration for source, _ in self.registrations.find(caller.tenant, seek)]
+
+    async def subscribe_to_sources(self, caller: Caller, body: dict[str, Any], context: Context) -> str:
+        """Create context source registration subscription (5.11.2), and tell it of what matches: its id.
+        Raises BadRequestData, AlreadyExists, LdContextNotAvailable."""
+        check_source_filters(body, context)
+        id = await self.subscriptions.create(caller.tenant, body, context, sources=True)
+        self._tenants.add(caller.tenant)
+        await self._tell_of_sources(caller.tenant, ABOUT_SOURCES + id)
+        return id
+
+    async def update_subscription_to_sources(
+        self, caller: Caller, id: str, fragment: dict[str, Any], context: Context
+    ) -> None:
+        """Update context source registration subscription (5.11.3), and tell it of what matches.
+        Raises BadRequestData, ResourceNotFound, LdContextNotAvailable."""
+        await self._require(caller.tenant)
+        check_source_filters(fragment, context)
+        await self.subscriptions.update(caller.tenant, ABOUT_SOURCES + id, fragment, context)
+        await self._tell_of_sources(caller.tenant, ABOUT_SOURCES + id)
+
+    async def retrieve_subscription_to_sources(self, caller: Caller, id: str) -> Subscription:
+        """Retrieve context source registration subscription (5.11.4). Raises ResourceNotFound."""
+        return await self.retrieve_subscription(caller, ABOUT_SOURCES + id)
+
+    async def query_subscriptions_to_sources(self, caller: Caller) -> list[Subscription]:
+        """Query context source registration subscriptions (5.11.5), in the order of their creation."""
+        await self._require(caller.tenant)
+        await self.subscriptions.catch_up()
+        return self.subscriptions.all(caller.tenant, sources=True)
+
+    async def delete_subscription_to_sources(self, caller: Caller, id: str) -> None:
+        """Delete context source registration subscription (5.11.6). Raises ResourceNotFound."""
+        await self.delete_subscription(caller, ABOUT_SOURCES + id)
+
+    async def _tell_of_sources(self, tenant: str, key: str) -> None:
+        watch = self.subscriptions.watch(tenant, key)
+        if watch is not None:
+            await self.registrations.tell(watch)
+
     # -- tenants
 
     async def tenants(self) -> list[str]:
@@ -516,8 +595,10 @@ class Broker:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 await self.sweep()
+                await self.registrations.sweep()
+                await self.registrations.flush()
             except Exception:
-                log.exception("expired entities could not be removed; trying again")
+                log.exception("what has expired could not be removed; trying again")
 
     # -- what was recorded
 

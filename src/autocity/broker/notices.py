@@ -40,10 +40,32 @@ def delivery(watch: Watch, data: bytes, now: Instant) -> Delivery:
     return Delivery(
         id=id,
         tenant=watch.tenant,
-        subscription=watch.subscription.id,
+        subscription=watch.subscription.key,
         created_at=now,
         body=b'{"id":"%b",%b,"notifiedAt":"%b","data":%b}'
         % (id.encode(), watch.head, timestamp(now).encode(), data),
+    )
+
+
+def delivery_of_sources(watch: Watch, data: Sequence[dict[str, Any]], reason: str, now: Instant) -> Delivery:
+    """A notification about registrations of context sources (5.3.2), ready for the outbox."""
+    id = "urn:ngsi-ld:Notification:" + random_uuid()
+    told: dict[str, Any] = {
+        "id": id,
+        "type": "ContextSourceNotification",
+        "subscriptionId": watch.subscription.id,
+        "notifiedAt": timestamp(now),
+        "data": data,
+        "triggerReason": reason,
+    }
+    if watch.view.embed:
+        told["@context"] = watch.context.echo
+    return Delivery(
+        id=id,
+        tenant=watch.tenant,
+        subscription=watch.subscription.key,
+        created_at=now,
+        body=_encode(told),
     )
 
 

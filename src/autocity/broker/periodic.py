@@ -13,6 +13,7 @@ from autocity.broker import notices
 from autocity.broker.links import linked_entities
 from autocity.broker.matching import Watch
 from autocity.broker.notify import Notifier
+from autocity.broker.registrations import Registrations
 from autocity.broker.subscriptions import Subscriptions
 from autocity.ld import document, merge
 from autocity.ld.instants import SECOND
@@ -29,10 +30,16 @@ class Periodic:
     """Keeps the intervals of all subscriptions that have one."""
 
     def __init__(
-        self, store: Store, subscriptions: Subscriptions, notifier: Notifier, clock: Callable[[], Instant]
+        self,
+        store: Store,
+        subscriptions: Subscriptions,
+        registrations: Registrations,
+        notifier: Notifier,
+        clock: Callable[[], Instant],
     ) -> None:
         self._store = store
         self._subscriptions = subscriptions
+        self._registrations = registrations
         self._notifier = notifier
         self._clock = clock
         self._due: dict[Watch, Instant] = {}
@@ -82,7 +89,10 @@ class Periodic:
                 await self._changed.wait()
 
     async def tell(self, watch: Watch) -> int:
-        """Write a notification of all matching entities into the outbox; how many entities it tells of."""
+        """Write a notification of all that matches into the outbox: entities, or registrations of context
+        sources; how many it tells of."""
+        if watch.subscription.sources:
+            return await self._registrations.tell(watch)
         now = self._clock()
         if watch.subscription.status(now) != "active":
             return 0

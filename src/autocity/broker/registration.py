@@ -32,7 +32,7 @@ from autocity.ld.entity import parse_attribute
 from autocity.ld.instants import instant, timestamp
 from autocity.ld.query import id_pattern
 from autocity.ld.temporal import duration
-from autocity.model import NGSI_LD_NULL, Attribute, Entity, Instant
+from autocity.model import NGSI_LD_NULL, Attribute, Attributes, Entity, Instant
 
 Mode = Literal["inclusive", "exclusive", "redirect", "auxiliary"]
 MODES: tuple[Mode, ...] = ("inclusive", "exclusive", "redirect", "auxiliary")
@@ -51,7 +51,10 @@ CONSUMPTION = frozenset(
 
 _DISCOVERY = CONSUMPTION - {"retrieveTemporal", "queryTemporal"}
 _SUBSCRIBING = frozenset(
-    ("createSubscription", "updateSubscription", "retrieveSubscription", "querySubscription", "deleteSubscription")
+    (
+        "createSubscription", "updateSubscription", "retrieveSubscription", "querySubscription",
+        "deleteSubscription",
+    )
 )  # fmt: skip
 _MAPS = frozenset(("retrieveEntityMap", "updateEntityMap", "deleteEntityMap", "createEntityMapQueryEntity"))
 _IDENTITY = frozenset(("retrieveContextSourceIdentity",))
@@ -198,7 +201,7 @@ class Registration(Struct, frozen=True, kw_only=True, omit_defaults=True):
             "expiresAt": self.expires_at,
             **self.rest,
         }
-        attributes = {
+        attributes: Attributes = {
             CORE.expand(name): (Attribute(kind="Property", value=value),)
             for name, value in told.items()
             if value is not None
@@ -266,7 +269,7 @@ def check(registration: Registration) -> None:
     if registration.mode == "exclusive":
         for each in registration.information:
             if not each.entities or any(info.id is None or info.id_pattern for info in each.entities):
-                faults.append("an exclusive registration names entities by id, not by type or idPattern alone")
+                faults.append("an exclusive registration names its entities by id, none by a pattern")
             if not each.attributes:
                 faults.append("an exclusive registration names propertyNames or relationshipNames")
     if registration.mode == "auxiliary" and not AUXILIARY.issuperset(registration.operations):

@@ -48,6 +48,10 @@ HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 RESERVED_HEADERS = frozenset({"content-length", "content-type", "host", "transfer-encoding", "connection"})
 MAX_LIST = 1000
 
+ABOUT_SOURCES = "csource "
+"""What stands before the id of a subscription to context sources where subscriptions of both kinds are
+kept together; no URI holds a blank, so none is taken for another."""
+
 
 class Said(Struct, frozen=True):
     """An expression as a client wrote it, and what the names in it stood for."""
@@ -148,12 +152,14 @@ class Subscription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One subscription as the platform keeps it (5.2.12).
 
     `context` is what `jsonld_context`, the URL for receivers, stands for. `rest` holds members that
-    are only kept and shown (`description`, `csf` …).
+    are only kept and shown (`description`, `csf` …). With `sources` it is about registrations of
+    context sources, not about entities (5.11).
     """
 
     id: str
     notification: Notification
     tenant: str = ""
+    sources: bool = False
     created_at: Instant = 0
     modified_at: Instant = 0
     entities: tuple[EntitySelector, ...] = ()
@@ -172,6 +178,11 @@ class Subscription(Struct, frozen=True, kw_only=True, omit_defaults=True):
     jsonld_context: str = ""
     context: Source | None = None
     rest: dict[str, Any] = {}
+
+    @property
+    def key(self) -> str:
+        """What it is called among the subscriptions of its tenant."""
+        return ABOUT_SOURCES + self.id if self.sources else self.id
 
     @property
     def query(self) -> Query:

@@ -22,7 +22,7 @@ from autocity.broker import notices
 from autocity.broker.contexts import Contexts
 from autocity.broker.matching import Index, Touched, Watch
 from autocity.broker.outbound import Outbound
-from autocity.broker.subscription import Subscription, parse, render, update
+from autocity.broker.subscription import ABOUT_SOURCES, Subscription, parse, render, update
 from autocity.errors import (
     AlreadyExists,
     BadRequestData,
@@ -138,9 +138,22 @@ class Subscriptions:
         """One subscription at work."""
         return self._watches.get((tenant, id))
 
-    def all(self, tenant: str) -> list[Subscription]:
-        """Subscriptions of a tenant, in the order of their creation."""
-        return [watch.subscription for (owner, _), watch in self._watches.items() if owner == tenant]
+    def all(self, tenant: str, *, sources: bool = False) -> list[Subscription]:
+        """Subscriptions of a tenant to entities, or to context sources, in the order of their creation."""
+        return [
+            watch.subscription
+            for (owner, _), watch in self._watches.items()
+            if owner == tenant and watch.subscription.sources is sources
+        ]
+
+    def about_sources(self, tenant: str) -> list[Watch]:
+        """Subscriptions of a tenant to context sources, at work."""
+        return [watch for (owner, key), watch in self._watches.items() if owner == tenant and about(key)]
+
+    @property
+    def generation(self) -> int:
+        """The store's generation that what is known here is of."""
+        return self._generation
 
     def __iter__(self) -> Iterator[Key]:
         """Tenant and id of every subscription."""
@@ -155,27 +168,28 @@ class Subscriptions:
     ) -> dict[str, Any]:
         """The subscription as an answer shows it (5.2.12, 5.2.14.2), names compacted, status included;
         without @context."""
-        tally = self.tally(subscription.tenant, subscription.id)
+        tally = self.tally(subscription.tenant, subscription.key)
         return render(subscription, context, self._clock(), tally.shown(), sys_attrs=sys_attrs)
 
     def _get(self, tenant: str, id: str) -> Watch:
         watch = self._watches.get((tenant, id))
         if watch is None:
-            raise ResourceNotFound(f"subscription {id} does not exist")
+            raise ResourceNotFound(f"subscription {id.removeprefix(ABOUT_SOURCES)} does not exist")
         return watch
 
     # -- writing
 
-    async def create(self, tenant: str, body: Any, context: Context) -> str:
-        """Create subscription (5.8.1): its id."""
+    async def create(self, tenant: str, body: Any, context: Context, *, sources: bool = False) -> str:
+        """Create subscription (5.8.1), with `sources` one to context sources (5.11.2): its id."""
         subscription = parse(body, context, self._clock(), self._outbound)
+        id = subscription.id or f"urn:ngsi-ld:Subscription:{uuid4()}"
         subscription, compiled = await self._with_context(
-            replace(subscription, id=subscription.id or f"urn:ngsi-ld:Subscription:{uuid4()}", tenant=tenant),
+            replace(subscription, id=id, tenant=tenant, sources=sources),
             context if not subscription.jsonld_context else None,
         )
         for _ in range(MAX_TRIES):
             async with self._lock:
-                if (tenant, subscription.id) in self._watches:
+                if (tenant, subscription.key) in self._watches:
                     raise AlreadyExists(f"subscription {subscription.id} exists already; update it")
                 if await self._put(subscription, compiled, 0):
                     return subscription.id
@@ -222,11 +236,11 @@ class Subscriptions:
         return replace(subscription, context=context.source, jsonld_context=link or ""), context
 
     async def _put(self, subscription: Subscription, context: Context, expected: int) -> bool:
-        key = subscription.tenant, subscription.id
+        key = subscription.tenant, subscription.key
         write = RecordWrite(
             tenant=subscription.tenant,
             kind=RECORD,
-            id=subscription.id,
+            id=subscription.key,
             body=msgspec.json.encode(subscription),
             expected=expected,
         )
@@ -260,7 +274,7 @@ class Subscriptions:
         elif key in self._tallies:
             watch.last = self._tallies[key].last_notification
         self._watches[key] = watch
-        if watch.subscription.time_interval is None:
+        if indexed(watch.subscription):
             self._indexes.setdefault(watch.tenant, Index()).add(watch)
 
     def _remove(self, key: Key) -> None:
@@ -269,7 +283,7 @@ class Subscriptions:
         self._dirty.discard(key)
 
     def _unindex(self, watch: Watch) -> None:
-        if watch.subscription.time_interval is None:
+        if indexed(watch.subscription):
             self._indexes[watch.tenant].remove(watch)
 
     # -- keeping up with other processes
@@ -407,6 +421,16 @@ class Subscriptions:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
+
+
+def about(key: str) -> bool:
+    """Whether a key is that of a subscription to context sources."""
+    return key.startswith(ABOUT_SOURCES)
+
+
+def indexed(subscription: Subscription) -> bool:
+    """Whether changes of entities are matched with it."""
+    return subscription.time_interval is None and not subscription.sources
 
 
 def busy(id: str) -> StoreUnavailable:
