@@ -45,7 +45,6 @@ MEMBER = {
     "VocabProperty": "vocab",
 }
 SYSTEM = {"createdAt", "modifiedAt"}
-RESERVED = {"value", "observedAt"}
 NESTING = {
     "Point": 0,
     "MultiPoint": 1,
@@ -141,8 +140,6 @@ def _against_the_standard(body: dict[str, Any]) -> str:
 
 
 def _wrong_attribute(name: str, member: Any) -> str:
-    if name in RESERVED:
-        return "is a member of attributes in the core @context"
     if not re.fullmatch(r"[^\W\d_]\w*", name):
         return "is no name (4.6.2)"
     if isinstance(member, list):

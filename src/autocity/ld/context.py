@@ -36,6 +36,10 @@ MAX_IRI = 2_000
 MAX_REMEMBERED = 5_000  # names and IRIs that one context remembers beside its own terms
 MAX_REMEMBERED_LENGTH = 200
 
+_ALSO_ATTRIBUTES = frozenset((NGSI_LD + "hasValue", NGSI_LD + "observedAt"))
+"""Members of attributes that published models use as names of attributes too (4.6.2 does not forbid it);
+on an entity they cannot be taken for the member."""
+
 _CORE = re.compile(r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(?:-v1\.[3-9])?\.jsonld")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S*")
 _DELIMITERS = tuple(":/?#[]@")  # an IRI that ends so is a prefix without being declared one
@@ -165,7 +169,7 @@ class Context:
 
     def _attribute(self, name: str) -> str:
         iri = self._type(name)
-        if iri in NON_REIFIED or iri in _KEYWORDS:
+        if iri in _KEYWORDS or (iri in NON_REIFIED and iri not in _ALSO_ATTRIBUTES):
             raise BadRequestData(f"{name!r:.100} is reserved by the standard and cannot name an attribute")
         return iri
 

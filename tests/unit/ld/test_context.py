@@ -239,13 +239,11 @@ def test_names_of_attributes(name: str) -> None:
 RESERVED = [
     "id",
     "type",
-    "value",
     "object",
-    "observedAt",
     "datasetId",
     "unitCode",
     "lang",
-    NGSI_LD + "hasValue",
+    NGSI_LD + "hasObject",
 ]
 MALFORMED = [
     "",
@@ -268,6 +266,11 @@ MALFORMED = [
 def test_what_cannot_name_an_attribute(name: str) -> None:
     with pytest.raises(BadRequestData, match="name"):
         CORE.attribute(name)
+
+
+@pytest.mark.parametrize("name", ["value", "observedAt"])
+def test_members_that_published_models_use_as_attributes(name: str) -> None:
+    assert CORE.compact(CORE.attribute(name)) == name
 
 
 @given(st.text(max_size=5))
