@@ -1,7 +1,7 @@
 """Column arithmetic that every step shares: moments, quantiles and ranks that skip missing values.
 
-An array has the shape (..., units, columns); a column runs along the units. Leading axes are replications, periods
-or anything else: every function works on all of them in one pass and never mixes them.
+An array has the shape (..., units, columns); a column runs along the units. Leading axes are replications,
+periods or anything else: every function works on all of them in one pass and never mixes them.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def ranks(x: Floats, ties: Ties = "min", axis: int = -1) -> Floats:
     Tied values share the lowest, highest or average of their ranks, or are ranked in order ("first").
     """
     moved = np.moveaxis(x, axis, -1)
-    order = np.argsort(moved, -1, kind="stable")
+    order = np.argsort(moved, -1, kind="stable" if ties == "first" else None)
     place = np.arange(1.0, moved.shape[-1] + 1)
     ordered = np.take_along_axis(moved, order, -1)
     fresh = np.ones(moved.shape, np.bool_)

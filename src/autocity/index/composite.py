@@ -1,8 +1,8 @@
-"""An index: what a framework, data and a recipe give, every stage kept and every number traceable to its source."""
+"""An index: what a framework, data and a recipe give, every stage kept and every number traceable to its
+source."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Mark:
-    """One station on the way of a number: the stage, what was done with which parameters, and what came out."""
+    """One station on the way of a number: the stage, what was done with which parameters, and what came
+    out."""
 
     stage: str
     value: float
@@ -69,7 +70,8 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """A built index. `scores` has the shape (periods, units, nodes); units that were screened out have NaN."""
+    """A built index. `scores` has the shape (periods, units, nodes); units that were screened out have
+    NaN."""
 
     plan: Plan
     recipe: Recipe
@@ -307,7 +309,3 @@ def tables(index: Index) -> dict[str, Sequence[Any]]:
                 {"unit": index.units[row], "period": period, "rank": float(places[layer, row]), **scores}
             )
     return {"columns": ["unit", "period", "rank", *index.codes], "rows": rows}
-
-
-__all__ = ["Index", "Mark", "Part", "Stage", "Trace", "build", "rebuild", "tables"]
-_ = dataclasses

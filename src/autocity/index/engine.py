@@ -1,4 +1,5 @@
-"""Runs recipes: a framework and its data become arrays, steps are applied to them, many recipes share their prefix."""
+"""Runs recipes: a framework and its data become arrays, steps are applied to them, many recipes share
+their prefix."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from autocity.index.fold import Failures, Parent, fold, summit
 from autocity.index.frame import Frame
 from autocity.index.framework import Framework
 from autocity.index.recipe import Recipe, Step
-from autocity.index.steps import METHODS, aggregate, exception, impute, parameters, screen, treat
+from autocity.index.steps import METHODS, aggregate, exception, parameters, screen, treat
 from autocity.index.steps.normalise import adjusted, distance_to_reference, tiers
 
 Positions = npt.NDArray[np.intp]
@@ -27,7 +28,8 @@ BLOCK = 8_000_000
 """Numbers (8 bytes each) that a block of replications may hold in one array."""
 
 FEW = 16
-"""Up to this many alternatives of a step are run one after the other, each for all replications that chose it."""
+"""Up to this many alternatives of a step are run one after the other, each for all replications that chose
+it."""
 
 STACKED: Mapping[tuple[str, str], frozenset[str]] = {
     ("treat", "winsorise_or_log"): frozenset({"winmax", "skew", "kurt", "pass_skew", "pass_kurt"}),
@@ -137,7 +139,8 @@ class Flow:
 
 
 def tier_values(framework: Framework, code: str) -> list[float]:
-    """An indicator's threshold per tier as numbers: categories are positions from 1, NaN where none is set."""
+    """An indicator's threshold per tier as numbers: categories are positions from 1, NaN where none is
+    set."""
     element = framework[code]
     rungs = element.tiers or (None,) * len(framework.tiers)
     return [
@@ -151,7 +154,8 @@ def tier_values(framework: Framework, code: str) -> list[float]:
 
 
 def apply(plan: Plan, flow: Flow, steps: Sequence[Step]) -> tuple[Flow, Any]:
-    """One step on a flow: the same for all, or one of the same family per replication. Also what the step found."""
+    """One step on a flow: the same for all, or one of the same family per replication. Also what the step
+    found."""
     return _APPLY[steps[0].kind](plan, flow, steps)
 
 
@@ -174,7 +178,8 @@ def weigh(plan: Plan, flow: Flow, step: Step | None) -> Floats:
 
 
 def parents(plan: Plan, step: Step, target: str | None = None) -> list[Parent]:
-    """The aggregates to calculate for a target (all of them unless told), in order, by an aggregation step."""
+    """The aggregates to calculate for a target (all of them unless told), in order, by an aggregation
+    step."""
     framework = plan.framework
     wanted = [c for c in framework.aggregates if target is None or target in framework.lineage(c)]
     return [_parent(plan, step, code) for code in wanted]
@@ -195,7 +200,8 @@ def whole(plan: Plan, flow: Flow, weights: Floats, step: Step) -> Floats:
 BY_COLUMN = frozenset(
     {"mean", "median", "group_mean", "group_median", "constant", "latest", "step", "linear"}
 )
-"""Imputations that look at one indicator at a time, as every other step before weighing does but screening."""
+"""Imputations that look at one indicator at a time, as every other step before weighing does but
+screening."""
 
 
 def by_column(recipe: Recipe) -> bool:
@@ -206,8 +212,8 @@ def by_column(recipe: Recipe) -> bool:
 def rescore(plan: Plan, recipe: Recipe, row: int, versions: Floats, target: str) -> Floats:
     """The target's scores when one unit has other values in the latest period: (versions, periods, units).
 
-    `versions` has the shape (versions, indicators). All are screened as the data are. Where a value cannot enter a
-    mean, the unit's score is NaN.
+    `versions` has the shape (versions, indicators). All are screened as the data are. Where a value cannot
+    enter a mean, the unit's score is NaN.
     """
     packed, place = _packed(versions) if by_column(recipe) else (versions, None)
     values = np.repeat(plan.start[None], len(packed), 0)
@@ -258,8 +264,9 @@ def replicate(
 ) -> Iterator[Block]:
     """The target's scores under many recipes, block by block.
 
-    `which` names the recipe of each replication (each recipe once unless told); `weights` (replications, nodes)
-    replaces the weights of the recipes. Recipes that begin alike are run together up to where they part.
+    `which` names the recipe of each replication (each recipe once unless told); `weights` (replications,
+    nodes) replaces the weights of the recipes. Recipes that begin alike are run together up to where they
+    part.
     """
     which = np.arange(len(recipes)) if which is None else which
     target = target or plan.framework.root
@@ -278,7 +285,8 @@ def _descend(
     before: int,
     depth: int = 0,
 ) -> Iterator[tuple[Flow, list[int]]]:
-    """Flows just before weighing, each with the recipes it belongs to (one replication each, or one for all)."""
+    """Flows just before weighing, each with the recipes it belongs to (one replication each, or one for
+    all)."""
     if depth == before:
         yield flow, list(members)
         return
@@ -446,7 +454,8 @@ def _arguments(plan: Plan, steps: Sequence[Step], method: str, params: Mapping[s
 def _across(
     flow: Flow, params: Mapping[str, Any], usual: str = "panel"
 ) -> tuple[Floats, Callable[[Any], Any]]:
-    """Values as the step looks at them, all periods as one table ("panel") or each for itself ("period"), and back."""
+    """Values as the step looks at them, all periods as one table ("panel") or each for itself ("period"),
+    and back."""
     across = params.get("across", usual)
     if across not in ("panel", "period"):
         raise IndexFault(f"across is panel or period, not {across}")
@@ -471,7 +480,7 @@ def _screen(plan: Plan, flow: Flow, steps: Sequence[Step]) -> tuple[Flow, Any]:
     named = [*step.params.get("include", ()), *step.params.get("exclude", ())]
     refuse([f"screen: {unit} is not a unit of the data" for unit in named if unit not in plan.frame.units])
     keep = screen.force(keep, units, step.params.get("include", ()), step.params.get("exclude", ()))
-    stay = keep.any(0)
+    stay = np.asarray(keep.any(0))
     if not stay.any():
         raise IndexFault("screening leaves no unit; ask for less data")
     absent = ~keep[:, stay]
@@ -655,5 +664,3 @@ _APPLY: Mapping[str, Callable[[Plan, Flow, Sequence[Step]], tuple[Flow, Any]]] =
     "treat": _treat,
     "normalise": _normalise,
 }
-
-__all__ = ["Block", "Flow", "Plan", "apply", "fold", "impute", "parents", "replicate", "weigh", "whole"]

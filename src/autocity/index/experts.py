@@ -1,4 +1,5 @@
-"""Weights that people give: pairwise comparison with its consistency, budgets of points, and rounds of a panel."""
+"""Weights that people give: pairwise comparison with its consistency, budgets of points, and rounds of a
+panel."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ RANDOM_INDEX = (0.0, 0.0, 0.58, 0.90, 1.12, 1.24, 1.32, 1.41, 1.45, 1.49, 1.51, 
 class Judgement:
     """Weights from pairwise comparisons, and how far these contradict each other.
 
-    A consistency ratio above 0.1 asks for another look; `doubtful` is then the pair (row, column) that agrees least
-    with the weights, and `suggested` the value that would agree.
+    A consistency ratio above 0.1 asks for another look; `doubtful` is then the pair (row, column) that agrees
+    least with the weights, and `suggested` the value that would agree.
     """
 
     weights: Floats
@@ -38,8 +39,8 @@ class Judgement:
 def ahp(judgements: Any) -> Judgement:
     """Weights from a matrix of pairwise importance, or the geometric mean of several experts' matrices.
 
-    Entry (i, j) tells how many times as important i is as j; (j, i) is its reciprocal. The weights are the principal
-    eigenvector. Raises `IndexFault` naming each entry that breaks these rules.
+    Entry (i, j) tells how many times as important i is as j; (j, i) is its reciprocal. The weights are the
+    principal eigenvector. Raises `IndexFault` naming each entry that breaks these rules.
     """
     matrices = np.asarray(judgements, np.float64)
     matrices = matrices[None] if matrices.ndim == 2 else matrices
@@ -57,7 +58,8 @@ def ahp(judgements: Any) -> Judgement:
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
-    """Mean shares of the experts' points, their spread over experts, and how far the experts agree (Kendall's W)."""
+    """Mean shares of the experts' points, their spread over experts, and how far the experts agree
+    (Kendall's W)."""
 
     weights: Floats
     deviation: Floats
@@ -67,8 +69,8 @@ class Allocation:
 def budget(allocations: Any) -> Allocation:
     """Weights from points that each expert shares out among the items: (experts, items).
 
-    Every expert counts the same, whatever the sum of the points. Raises `IndexFault` for an expert who gave none or
-    less than none.
+    Every expert counts the same, whatever the sum of the points. Raises `IndexFault` for an expert who gave
+    none or less than none.
     """
     points = np.atleast_2d(np.asarray(allocations, np.float64))
     wrong = np.flatnonzero((points < 0).any(1) | ~(points.sum(1) > 0))
@@ -80,7 +82,8 @@ def budget(allocations: Any) -> Allocation:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Kendall's coefficient of concordance (0 none, 1 full), and the chance of as much among random rankings."""
+    """Kendall's coefficient of concordance (0 none, 1 full), and the chance of as much among random
+    rankings."""
 
     w: float
     chance: float
@@ -89,8 +92,8 @@ class Agreement:
 def agreement(scores: Any) -> Agreement:
     """How far experts rank items alike, (experts, items); ties are corrected for.
 
-    The chance is that of a chi-square with items - 1 degrees of freedom, fair from about seven items on. NaN for
-    fewer than two experts or items, or where no expert tells any two items apart.
+    The chance is that of a chi-square with items - 1 degrees of freedom, fair from about seven items on. NaN
+    for fewer than two experts or items, or where no expert tells any two items apart.
     """
     placed = ranks(np.asarray(scores, np.float64), "average", -1)
     experts, items = placed.shape
@@ -107,7 +110,8 @@ def agreement(scores: Any) -> Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """One round of a panel: each item's median, quartiles and share of experts within one point of the median."""
+    """One round of a panel: each item's median, quartiles and share of experts within one point of the
+    median."""
 
     median: Floats
     low: Floats
@@ -132,9 +136,9 @@ def delphi(
 ) -> Delphi:
     """Follow a panel over its rounds, each (experts, items) of scores; NaN where an expert did not answer.
 
-    The panel has settled when in the last round every item has `consensus` (the share of experts within `tolerance`
-    of the median) or Kendall's W reaches `agreement_wanted`. `open_items` still lack consensus. Weights are the
-    shares of the last medians.
+    The panel has settled when in the last round every item has `consensus` (the share of experts within
+    `tolerance` of the median) or Kendall's W reaches `agreement_wanted`. `open_items` still lack consensus.
+    Weights are the shares of the last medians.
     """
     tables = [np.atleast_2d(np.asarray(table, np.float64)) for table in rounds]
     refuse([] if tables else ["a panel needs at least one round"])

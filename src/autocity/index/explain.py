@@ -1,4 +1,5 @@
-"""What is behind a score: contributions down the hierarchy, strengths and weaknesses, and tables of results."""
+"""What is behind a score: contributions down the hierarchy, strengths and weaknesses, and tables of
+results."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Standing:
 def contributions(
     index: Index, unit: str, code: str | None = None, *, against: str = "median", period: str | None = None
 ) -> list[Contribution]:
-    """What each child adds to a unit's score against the median unit or another unit, largest effect first."""
+    """What each child adds to a unit's score against the median unit or another unit, largest effect
+    first."""
     code = code or index.framework.root
     trace = index.trace(unit, code, period)
     layer = index.periods.index(trace.period)
@@ -70,7 +72,8 @@ def contributions(
 def strengths(
     index: Index, unit: str, count: int = 5, *, weakest: bool = False, distinct: bool = True
 ) -> list[Standing]:
-    """The indicators in which a unit ranks best (or worst), in the latest period; its values are the raw ones.
+    """The indicators in which a unit ranks best (or worst), in the latest period; its values are the raw
+    ones.
 
     `distinct` leaves out indicators in which all known values are alike in rank with the unit's.
     """
@@ -103,7 +106,8 @@ class Table:
 
 
 def results(index: Index, codes: Sequence[str] | None = None, period: str | None = None) -> Table:
-    """Scores and ranks, from the whole index down to the indicators unless told, sorted by rank of the first."""
+    """Scores and ranks, from the whole index down to the indicators unless told, sorted by rank of the
+    first."""
     layer = index._period(period)
     codes = tuple(codes or reversed([c for c in index.codes if c in index.framework.children]))
     columns = [index._node(code) for code in codes]
@@ -122,7 +126,7 @@ def refuse_leaf(index: Index, trace: Trace) -> None:
 
 def _reference(index: Index, scores: Floats, against: str) -> Floats:
     if against in index.units:
-        return scores[index.units.index(against)]
+        return np.asarray(scores[index.units.index(against)])
     if against == "median":
         return np.asarray(np.nanmedian(scores, 0))
     raise IndexFault(f"{against} is neither a unit nor median")

@@ -1,7 +1,7 @@
 """The way up the hierarchy: children to parents, level by level, for many sets of weights in one pass.
 
-A node is an array (replications, rows); rows are periods × units. One replication stands for all where they agree,
-so that what no choice touches is calculated once.
+A node is an array (replications, rows); rows are periods × units. One replication stands for all where they
+agree, so that what no choice touches is calculated once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ Compare = Callable[[Floats, Floats], Floats]
 
 @dataclass(frozen=True)
 class Parent:
-    """An aggregate to calculate: positions of the node and its children, its method, and the data it needs."""
+    """An aggregate to calculate: positions of the node and its children, its method, and the data it
+    needs."""
 
     node: int
     children: npt.NDArray[np.intp]
@@ -57,10 +58,11 @@ def fold(
     names: Sequence[str],
     failures: Failures | None = None,
 ) -> dict[int, Floats]:
-    """Every node, from leaves (1 or K, rows, indicators) and weights (1 or K, nodes); `shape` is periods and units.
+    """Every node, from leaves (1 or K, rows, indicators) and weights (1 or K, nodes); `shape` is periods and
+    units.
 
-    Where a value cannot enter a mean (a zero in a geometric one), raises `IndexFault`; with `failures` given, it is
-    left out and its replication told there.
+    Where a value cannot enter a mean (a zero in a geometric one), raises `IndexFault`; with `failures` given,
+    it is left out and its replication told there.
     """
     nodes = {i: leaves[:, :, i] for i in range(leaves.shape[2])}
     for parent in parents:
@@ -86,8 +88,8 @@ def summit(
 ) -> Floats:
     """The last parent alone, by the shortest way.
 
-    What all sets of weights agree on is folded once; above it, nested means of one kind are one mean whose weights
-    are the products of theirs, so that all replications are one matrix product.
+    What all sets of weights agree on is folded once; above it, nested means of one kind are one mean whose
+    weights are the products of theirs, so that all replications are one matrix product.
     """
     agreed = (weights == weights[:1]).all(0)
     common = 0
@@ -165,7 +167,7 @@ def _guarded(mean: Mean, children: Sequence[Floats], name: str, failures: Failur
         if wrong.any():
             if failures is None:
                 raise IndexFault(reason)
-            failures.add(reason, wrong.any(1))
+            failures.add(reason, np.asarray(wrong.any(1)))
         fit.append(np.where(wrong, np.nan, child) if wrong.any() else child)
     return fit
 

@@ -1,4 +1,5 @@
-"""The data of an index: periods × units × columns, with names and groups of units; read from tables, never made up."""
+"""The data of an index: periods × units × columns, with names and groups of units; read from tables, never
+made up."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Frame:
     """Numbers by period, unit and column; NaN where none is known.
 
     `values` has the shape (periods, units, columns). `groups` holds for each grouping one label per unit.
-    `sources` tells where a column comes from. Categories are numbers here: their position, from 1 for the worst.
+    `sources` tells where a column comes from. Categories are numbers here: their position, from 1 for the
+    worst.
     """
 
     units: tuple[str, ...]
@@ -96,9 +98,9 @@ class Frame:
     ) -> Frame:
         """Data from rows, one per unit (and period).
 
-        Columns named like indicators or denominators of the framework are numbers or categories; the column of its
-        comparison group and every other column of texts become groupings. Raises `IndexFault` that names each wrong
-        cell by row, column and what is allowed.
+        Columns named like indicators or denominators of the framework are numbers or categories; the column
+        of its comparison group and every other column of texts become groupings. Raises `IndexFault` that
+        names each wrong cell by row, column and what is allowed.
         """
         return _Reader(framework, unit, name, period, source).read(list(rows))
 

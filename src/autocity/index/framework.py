@@ -1,4 +1,5 @@
-"""What an index measures: elements in a hierarchy with units, limits, targets, tiers, weights and sources, as data."""
+"""What an index measures: elements in a hierarchy with units, limits, targets, tiers, weights and sources,
+as data."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ Text = str | dict[str, str]
 """A text, or its translations by language tag."""
 
 Confidence = Literal["primary", "secondary", "unconfirmed", "unpublished", "chosen"]
-"""primary: read in the owner's publication; secondary: reported by others; unconfirmed: not traced to a document;
-unpublished: the owner has not published it, so the place is empty; chosen: an assumption of this file."""
+"""primary: read in the owner's publication; secondary: reported by others; unconfirmed: not traced to a
+document; unpublished: the owner has not published it, so the place is empty; chosen: an assumption of this
+file."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ class Framework:
         return (code,) if parent is None else (code, *self.lineage(parent))
 
     def effective_weights(self, weights: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Share of each element in the whole: weights scaled to 1 among siblings, times the parent's share."""
+        """Share of each element in the whole: weights scaled to 1 among siblings, times the parent's
+        share."""
         given = {e.code: e.weight for e in self.elements} | dict(weights or {})
         roots = [element.code for element in self.elements if element.parent is None]
         shares: dict[str, float] = {}
@@ -209,7 +212,8 @@ class Framework:
         return dataclasses.replace(self, elements=tuple(changed))
 
     def without(self, codes: Iterable[str]) -> Framework:
-        """The same framework without some elements, what is below them, and aggregates that are left empty."""
+        """The same framework without some elements, what is below them, and aggregates that are left
+        empty."""
         gone = set(codes)
         refuse([f"{code} is not an element of {self.code}" for code in sorted(gone) if code not in self])
         gone |= {e.code for e in self.elements if gone.intersection(self.lineage(e.code))}

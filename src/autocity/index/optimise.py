@@ -1,6 +1,8 @@
-"""Weights that give each part of an index the influence it should have, measured by its correlation with the index.
+"""Weights that give each part of an index the influence it should have, measured by its correlation with the
+index.
 
-All starting points are improved together: one batch of weights up the hierarchy per round, differences included.
+All starting points are improved together: one batch of weights up the hierarchy per round, differences
+included.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ NUDGE = 1e-6
 class Optimised:
     """Weights by code (1 in sum among siblings), the correlations they lead to, and how near they come.
 
-    `objective` is log(mean squared difference between shares of correlation and target) for "balance", minus the
-    sum of the correlations for "infomax": less is better.
+    `objective` is log(mean squared difference between shares of correlation and target) for "balance", minus
+    the sum of the correlations for "infomax": less is better.
     """
 
     weights: Mapping[str, float]
@@ -50,8 +52,9 @@ def optimise(
 ) -> Optimised:
     """Weights of one level, from normalised values, for correlations in proportion to a target, or all high.
 
-    `target` gives importance by code, or in the order of the framework (equal unless told). Weights are not below
-    zero unless `signed`. A target may be out of reach: then the nearest found is given, with what it obtains.
+    `target` gives importance by code, or in the order of the framework (equal unless told). Weights are not
+    below zero unless `signed`. A target may be out of reach: then the nearest found is given, with what it
+    obtains.
     """
     codes = plan.framework.at(level)
     refuse(
@@ -65,7 +68,7 @@ def optimise(
     def residuals(weights: Floats) -> Floats:
         r = influence(weights)
         if objective == "infomax":
-            return np.sqrt((1.0 - r).clip(1e-15))
+            return np.asarray(np.sqrt((1.0 - r).clip(1e-15)))
         return divide(r, r.sum(1, keepdims=True)) - wanted
 
     best = influence.scaled(_least(residuals, _starts(wanted, seed), signed))
@@ -125,7 +128,7 @@ class _Influence:
 
 
 def _wanted(codes: Sequence[str], target: Mapping[str, float] | Sequence[float] | None) -> Floats:
-    if target is None or isinstance(target, str):
+    if target is None:
         return np.full(len(codes), 1.0 / len(codes))
     if isinstance(target, Mapping):
         refuse([f"target: {c} is not an element of the level" for c in target if c not in codes])

@@ -1,14 +1,16 @@
-"""An index over time: growth and trends of series, and what moved a unit's rank, its own effort or the others."""
+"""An index over time: growth and trends of series, and what moved a unit's rank, its own effort or the
+others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autocity.index.arrays import Floats, standing
 from autocity.index.composite import Index, rebuild
+from autocity.index.engine import Positions
 from autocity.index.faults import IndexFault
 from autocity.index.frame import Frame
 
@@ -27,7 +29,8 @@ def growth(y: Floats, times: Floats) -> Floats:
 
 
 def percent_change(y: Floats, times: Floats, per: float = 1.0) -> Floats:
-    """Slope of the straight line through the known values, in percent of the line at the first, per `per` of time.
+    """Slope of the straight line through the known values, in percent of the line at the first, per `per` of
+    time.
 
     With two values, the line through both. NaN with fewer than two; 0 where all are alike. Periods on axis 0.
     """
@@ -45,7 +48,8 @@ def percent_change(y: Floats, times: Floats, per: float = 1.0) -> Floats:
 
 
 def interpolate(y: Floats, times: Floats, at: Floats | None = None) -> Floats:
-    """Straight lines between known values at some times (the same unless told); nothing beyond them. Axis 0."""
+    """Straight lines between known values at some times (the same unless told); nothing beyond them. Axis
+    0."""
     at = times if at is None else at
     series = y.reshape(len(y), -1)
     result = np.full((len(at), series.shape[1]), np.nan)
@@ -77,10 +81,11 @@ def trends(
     last: int | None = None,
     fill: bool = False,
 ) -> Trends:
-    """Trends of series over some periods (all unless told), or over the `last` n up to the latest known value.
+    """Trends of series over some periods (all unless told), or over the `last` n up to the latest known
+    value.
 
-    `fill` interpolates between known values first. Periods must be numbers. Shares and ends are of the values as
-    given; with `last`, of that window, and a series shorter than it has no trend.
+    `fill` interpolates between known values first. Periods must be numbers. Shares and ends are of the values
+    as given; with `last`, of that window, and a series shorter than it has no trend.
     """
     columns = tuple(columns or frame.columns)
     years, y = _window(frame, columns, periods)
@@ -99,8 +104,8 @@ def trends(
 class RankChange:
     """A change of rank between two periods, split in two parts that add up to it; negative is a climb.
 
-    `own` is what the unit's own new data would have done among the others as they were, `others` the rest, averaged
-    over both orders of the two.
+    `own` is what the unit's own new data would have done among the others as they were, `others` the rest,
+    averaged over both orders of the two.
     """
 
     unit: str
@@ -113,8 +118,8 @@ class RankChange:
 def rank_change(index: Index, start: str, end: str, code: str | None = None) -> list[RankChange]:
     """What moved each unit's rank from one period to another: its own effort, or the others.
 
-    Each unit is exchanged alone, and all others around it, and the index built again in one run: a shift of limits
-    that the exchange causes belongs to whom it was caused by.
+    Each unit is exchanged alone, and all others around it, and the index built again in one run: a shift of
+    limits that the exchange causes belongs to whom it was caused by.
     """
     code = code or index.framework.root
     before, after = index.frame.at(start), index.frame.at(end)
@@ -132,7 +137,7 @@ def rank_change(index: Index, start: str, end: str, code: str | None = None) -> 
 
 
 def _ranks(index: Index, frame: Frame, code: str) -> Floats:
-    return standing(rebuild(index, frame)[code])[0]
+    return np.asarray(standing(rebuild(index, frame)[code])[0])
 
 
 def _exchanged(frame: Frame, other: Frame, row: int) -> Frame:
@@ -140,18 +145,18 @@ def _exchanged(frame: Frame, other: Frame, row: int) -> Frame:
     return frame.changed(frame.units[row], values)
 
 
-def _ends(y: Floats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ends(y: Floats) -> tuple[Positions, Positions, Positions]:
     known = ~np.isnan(y)
     latest = len(y) - 1 - known[::-1].argmax(0)
     return known.argmax(0), latest, known.sum(0)
 
 
-def _at(y: Floats, place: np.ndarray) -> Floats:
-    return np.take_along_axis(y, place[None], 0)[0]
+def _at(y: Floats, place: Positions) -> Floats:
+    return np.asarray(np.take_along_axis(y, place[None], 0)[0])
 
 
-def _year(years: Floats, place: np.ndarray) -> Floats:
-    return years[place] if years.ndim == 1 else np.take_along_axis(years, place[None], 0)[0]
+def _year(years: Floats, place: Positions) -> Floats:
+    return np.asarray(years[place] if years.ndim == 1 else np.take_along_axis(years, place[None], 0)[0])
 
 
 def _window(frame: Frame, columns: Sequence[str], periods: Sequence[str] | None) -> tuple[Floats, Floats]:
@@ -179,12 +184,12 @@ def _tail(years: Floats, y: Floats, filled: Floats, last: int) -> tuple[Floats, 
     return years[place.clip(0, len(y) - 1)], window[0], window[1]
 
 
-def _trend(y: Floats, years: Floats, function: object) -> Floats:
+def _trend(y: Floats, years: Floats, function: Callable[[Floats, Floats], Floats]) -> Floats:
     if years.ndim == 1:
-        return function(y, years)  # type: ignore[operator, no-any-return]
-    # Windows differ in when they end, not in their spacing, where periods are evenly spaced.
+        return function(y, years)
+    # Each series has its own window of years.
     result = np.full(y.shape[1:], np.nan)
     for place in np.ndindex(y.shape[1:]):
         index = (slice(None), *place)
-        result[place] = function(y[index][:, None], years[index])[0]  # type: ignore[operator]
+        result[place] = function(y[index][:, None], years[index])[0]
     return result

@@ -1,4 +1,5 @@
-"""Frozen dataclasses to plain JSON values and back, bit for bit, and their JSON Schema; no file is touched."""
+"""Frozen dataclasses to plain JSON values and back, bit for bit, and their JSON Schema; no file is
+touched."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def pack(value: Any) -> Any:
 
 
 def unpack(kind: Any, value: Any, path: str, faults: list[str]) -> Any:
-    """The frozen value of `kind` in a plain JSON value; what does not fit is added to `faults` by its path."""
+    """The frozen value of `kind` in a plain JSON value; what does not fit is added to `faults` by its
+    path."""
     if kind is Any:
         return value
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -151,7 +153,7 @@ def _describe_record(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     if name not in definitions:
         definitions[name] = {}
         definitions[name] = {
-            "description": (kind.__doc__ or name).strip().splitlines()[0],
+            "description": " ".join((kind.__doc__ or name).partition("\n\n")[0].split()),
             "type": "object",
             "properties": {field: _describe(hint, definitions) for field, hint in hints(kind).items()},
             "required": _required(kind),

@@ -1,8 +1,9 @@
-"""What it would take: the least effort that brings a unit to a rank or a score, proved by building the index again.
+"""What it would take: the least effort that brings a unit to a rank or a score, proved by building the index
+again.
 
-Effort is linear: the way that each indicator is moved, as a share of its range over the units, times its price.
-Where the score is concave in the indicators (fixed limits, and means that reward balance) the answer has a proven
-bound; elsewhere it is the best found, and says heuristic.
+Effort is linear: the way that each indicator is moved, as a share of its range over the units, times its
+price. Where the score is concave in the indicators (fixed limits, and means that reward balance) the answer
+has a proven bound; elsewhere it is the best found, and says heuristic.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autocity.index import engine
-from autocity.index.arrays import Floats, Flags, highest, lowest
+from autocity.index.arrays import Flags, Floats, highest, lowest
 from autocity.index.composite import Index, rebuild
 from autocity.index.faults import IndexFault, refuse
 from autocity.index.framework import Framework
@@ -23,7 +24,8 @@ GREEDY, LOCAL, TRADES, CUTS = 60, 10, 14, 60
 """Rounds of each search; each round is one or a few batches through the engine."""
 
 EDGE = 1e-9
-"""How far beyond the goal a proposal is aimed, as a share of the scores' spread: equality is lost in rounding."""
+"""How far beyond the goal a proposal is aimed, as a share of the scores' spread: equality is lost in
+rounding."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Move:
 class Proposal:
     """Moves that bring a unit to its goal, what they cost, and what the rebuilt index says.
 
-    `bound` is a proven lower limit of the effort, None where the answer is heuristic. `reached` is what the engine
-    found when it built the index with the moves; without it the goal lies beyond the bounds of the indicators, and
-    the moves are the best there are.
+    `bound` is a proven lower limit of the effort, None where the answer is heuristic. `reached` is what the
+    engine found when it built the index with the moves; without it the goal lies beyond the bounds of the
+    indicators, and the moves are the best there are.
     """
 
     unit: str
@@ -76,10 +78,11 @@ def reach(
     prices: Mapping[str, float] | None = None,
     fixed: tuple[str, ...] = (),
 ) -> Proposal:
-    """The least effort by which a unit comes to a rank or better, or to a score or more, in the latest period.
+    """The least effort by which a unit comes to a rank or better, or to a score or more, in the latest
+    period.
 
-    Each known indicator may improve up to the limit of the framework, else to the best value among the units; other
-    `bounds` (in its unit), `prices` (1 unless told) and `fixed` indicators may be given.
+    Each known indicator may improve up to the limit of the framework, else to the best value among the units;
+    other `bounds` (in its unit), `prices` (1 unless told) and `fixed` indicators may be given.
     """
     if (rank is None) == (score is None):
         raise IndexFault("ask for a rank or for a score")
@@ -92,7 +95,8 @@ def reach(
 
 
 class _Problem:
-    """Least effort subject to a margin that is not below zero; a point is the way made per indicator, 0 to `room`."""
+    """Least effort subject to a margin that is not below zero; a point is the way made per indicator, 0 to
+    `room`."""
 
     def __init__(
         self,
@@ -144,7 +148,7 @@ class _Problem:
         if not self.concave:
             point = self._improved(point)
         answer = self._answer(point, bound if self.concave else None)
-        # The batched engine and a build of its own may differ in the last digit: aim a little further, never less.
+        # The batch and a build of its own may differ in the last digit: aim a little further then.
         for push in (1e-6, 1e-4, 1e-2):
             if answer.reached:
                 break
@@ -153,7 +157,8 @@ class _Problem:
 
     @property
     def concave(self) -> bool:
-        """Whether the score is known to be concave in the unit's indicators, with the others' scores fixed."""
+        """Whether the score is known to be concave in the unit's indicators, with the others' scores
+        fixed."""
         recipe = self.index.recipe
         normalise = next((s for s in recipe if s.kind == "normalise"), None)
         kinds = {step.kind for step in recipe}
@@ -188,7 +193,7 @@ class _Problem:
 
     def values(self, ways: Floats) -> Floats:
         """The unit's indicators at some points."""
-        return self.start + np.where(ways > 0, ways * self.range * self.index.plan.direction, 0.0)
+        return np.asarray(self.start + np.where(ways > 0, ways * self.range * self.index.plan.direction, 0.0))
 
     def effort(self, way: Floats) -> float:
         """What a point costs."""
@@ -207,7 +212,7 @@ class _Problem:
             if code in fixed:
                 best[i] = self.start[i]
         room = (best - self.start) * direction / np.where(self.range > 0, self.range, 1.0)
-        return np.nan_to_num(room.clip(0.0))
+        return np.asarray(np.nan_to_num(room.clip(0.0)))
 
     def _above_low(self) -> bool:
         """Below a limit that cuts off, improvement shows no effect at first: not concave."""
@@ -276,7 +281,8 @@ class _Problem:
         return np.asarray(way + high * (inside - way))
 
     def _improved(self, point: Floats) -> Floats:
-        """The best of several starts, each made cheaper by local programmes and by trading one way for another."""
+        """The best of several starts, each made cheaper by local programmes and by trading one way for
+        another."""
         starts = [point, self._greedy()]
         best = min((self._local(start) for start in starts), key=self.effort)
         return self._traded(best)
@@ -392,7 +398,8 @@ class _Problem:
 
 
 def _range(raw: Floats, framework: Framework) -> Floats:
-    """The range of each indicator over units and periods, else the length of its limits; 1 where it has neither."""
+    """The range of each indicator over units and periods, else the length of its limits; 1 where it has
+    neither."""
     flat = raw.reshape(-1, raw.shape[-1])
     spread = np.nan_to_num((highest(flat) - lowest(flat))[0])
     limits = [framework[code].limits for code in framework.indicators]

@@ -1,4 +1,5 @@
-"""How an index is made, as data: ordered steps, each a method with its parameters; nothing is calculated here."""
+"""How an index is made, as data: ordered steps, each a method with its parameters; nothing is calculated
+here."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class Step:
     """One step: what is done (`kind`), by which `method`, with which `params`.
 
-    A parameter is a number, a text, a flag, a list, a mapping from indicator code to value, or a text that begins
-    with "@": the field of each indicator in the framework ("@target", "@limits.low", "@parameters.floor").
-    `each` holds exceptions: code of an element -> a method, or a mapping with its own "method" and parameters.
+    A parameter is a number, a text, a flag, a list, a mapping from indicator code to value, or a text that
+    begins with "@": the field of each indicator in the framework ("@target", "@limits.low",
+    "@parameters.floor"). `each` holds exceptions: code of an element -> a method, or a mapping with its own
+    "method" and parameters.
     """
 
     kind: Kind
@@ -82,8 +84,9 @@ class Recipe:
     def but(self, **changes: Any) -> Recipe:
         """The same recipe with some choices changed: `recipe.but(aggregate="geometric")`.
 
-        The name is a kind of step; the value a method, a mapping of parameters, a `Step`, or None to leave it out.
-        `recipe.but(**{"treat.winmax": 3})` changes one parameter. A step that was absent takes its usual place.
+        The name is a kind of step; the value a method, a mapping of parameters, a `Step`, or None to leave it
+        out. `recipe.but(**{"treat.winmax": 3})` changes one parameter. A step that was absent takes its usual
+        place.
         """
         recipe = self
         for name, change in changes.items():
@@ -110,7 +113,8 @@ class Recipe:
     def of(cls, **steps: Any) -> Recipe:
         """A recipe in the usual order: `Recipe.of(treat="winsorise_or_log", normalise={"method": "zscore"})`.
 
-        Normalisation (min-max 0 to 100), the framework's weights and arithmetic means are there unless changed.
+        Normalisation (min-max 0 to 100), the framework's weights and arithmetic means are there unless
+        changed.
         """
         return cls(()).but(**{"normalise": "minmax", "weight": "given", "aggregate": "arithmetic", **steps})
 

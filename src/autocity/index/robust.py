@@ -1,7 +1,7 @@
 """How far an index depends on the choices in its recipe: uncertainty, sensitivity, removal, and comparison.
 
-A choice is a step or parameter with alternatives. Replications draw from all choices at once; they share every
-stage that their draws agree on.
+A choice is a step or parameter with alternatives. Replications draw from all choices at once; they share
+every stage that their draws agree on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from autocity.index.arrays import Floats, divide, standing
 from autocity.index.composite import Index
 from autocity.index.correlate import correlate
 from autocity.index.engine import Positions
-from autocity.index.faults import IndexFault, choices as listed, refuse
+from autocity.index.faults import IndexFault, refuse
+from autocity.index.faults import choices as listed
 from autocity.index.recipe import Recipe
 from autocity.index.steps.aggregate import MEANS
 
@@ -29,8 +30,9 @@ Counts = npt.NDArray[np.int64]
 class Choice:
     """What could have been chosen otherwise: `Choice("aggregate", ("arithmetic", "geometric"))`.
 
-    `name` is what `Recipe.but` takes: a kind of step, or "kind.parameter". The alternatives are equally likely, or
-    a number is drawn evenly `between` two. `weights` (sets, nodes) holds alternative weights of all nodes instead.
+    `name` is what `Recipe.but` takes: a kind of step, or "kind.parameter". The alternatives are equally
+    likely, or a number is drawn evenly `between` two. `weights` (sets, nodes) holds alternative weights of
+    all nodes instead.
     """
 
     name: str
@@ -44,7 +46,8 @@ class Choice:
             raise IndexFault(f"choice {self.name}: give alternatives, or between, or weights")
 
     def picked(self, draws: Floats) -> npt.NDArray[Any]:
-        """Draws from [0, 1) as positions of alternatives or sets of weights, or as numbers between the two ends."""
+        """Draws from [0, 1) as positions of alternatives or sets of weights, or as numbers between the two
+        ends."""
         if self.between is not None:
             low, high = self.between
             return low + (high - low) * draws
@@ -69,8 +72,8 @@ def noisy_weights(index: Index, share: float | Mapping[int, float], sets: int, s
 class Uncertainty:
     """Ranks of every unit over all replications: arrays of the shape (periods, units).
 
-    `counts` (periods, units, places) tells how often a unit came out at each place. `failures` tells why and how
-    often a replication could not be calculated; those are in no statistic. `scores` and `ranks`
+    `counts` (periods, units, places) tells how often a unit came out at each place. `failures` tells why and
+    how often a replication could not be calculated; those are in no statistic. `scores` and `ranks`
     (replications, periods, units) are kept on request.
     """
 
@@ -120,8 +123,8 @@ def uncertainty(
 ) -> Uncertainty:
     """Ranks when every choice is drawn at random; the same `seed` gives the same draws.
 
-    `draws` (replications, choices) in [0, 1) replaces the random ones. `target` is what is ranked (the whole index
-    unless told). `keep` holds all scores and ranks in memory.
+    `draws` (replications, choices) in [0, 1) replaces the random ones. `target` is what is ranked (the whole
+    index unless told). `keep` holds all scores and ranks in memory.
     """
     if draws is None:
         draws = np.random.default_rng(seed).random((replications, len(choices)))
@@ -175,7 +178,8 @@ class _Tally:
 
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """Share of the variance of an output that each choice explains: alone (`first`) and with all others (`total`).
+    """Share of the variance of an output that each choice explains: alone (`first`) and with all others
+    (`total`).
 
     Arrays begin with the choices. `first_interval` and `total_interval` hold the 5% and 95% bootstrap bounds
     (2, choices, ...), if asked for.
@@ -201,7 +205,8 @@ def sensitivity(
     bootstrap: int = 0,
     centred: bool = True,
 ) -> Sensitivity:
-    """Sobol indices of the choices for the mean absolute rank change, or for the rank of every unit (`by_unit`).
+    """Sobol indices of the choices for the mean absolute rank change, or for the rank of every unit
+    (`by_unit`).
 
     Runs sample x (choices + 2) replications. `draws` replaces the random design (see `sobol_design`).
     """
@@ -220,8 +225,8 @@ def sensitivity(
 def sobol_design(sample: int, choices: int, seed: int = 0) -> Floats:
     """Draws for Sobol indices: two samples A and B, then A with each column from B; rows one below the other.
 
-    The points fill the cube more evenly than random ones (an additive recurrence with a random start), so that the
-    error falls almost as fast as their number grows.
+    The points fill the cube more evenly than random ones (an additive recurrence with a random start), so
+    that the error falls almost as fast as their number grows.
     """
     start = np.random.default_rng(seed).random(2 * choices)
     points = (start + np.arange(1, sample + 1)[:, None] * _strides(2 * choices)) % 1.0
@@ -245,8 +250,8 @@ def sobol_indices(
 ) -> Sensitivity:
     """Sobol indices of an output (rows as `sobol_design`; any further axes are outputs of their own).
 
-    First-order indices after Saltelli (2010), total ones after Jansen (1999). Centring the output takes the noise
-    of its mean out of the first; without it they are those of the R package COINr.
+    First-order indices after Saltelli (2010), total ones after Jansen (1999). Centring the output takes the
+    noise of its mean out of the first; without it they are those of the R package COINr.
     """
     if len(y) != sample * (len(names) + 2):
         raise IndexFault(f"{len(y)} outputs are not {sample} x ({len(names)} choices + 2)")
@@ -299,9 +304,11 @@ def _check(index: Index, choices: Sequence[Choice], draws: Floats) -> None:
     faults = [] if choices else ["there is nothing to choose from"]
     if draws.ndim != 2 or draws.shape[1] != len(choices):
         faults.append(f"draws have the shape {draws.shape}, not (replications, {len(choices)})")
-    for choice in choices:
-        if choice.weights is not None and choice.weights.shape[1:] != (len(index.codes),):
-            faults.append(f"choice {choice.name}: weights are not one per node ({len(index.codes)})")
+    faults += [
+        f"choice {choice.name}: weights are not one per node ({len(index.codes)})"
+        for choice in choices
+        if choice.weights is not None and choice.weights.shape[1:] != (len(index.codes),)
+    ]
     if sum(choice.weights is not None for choice in choices) > 1:
         faults.append("only one choice can hold sets of weights")
     refuse(faults)
@@ -309,7 +316,8 @@ def _check(index: Index, choices: Sequence[Choice], draws: Floats) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Removal:
-    """The index without each of some elements: scores (elements, periods, units) and what that does to ranks."""
+    """The index without each of some elements: scores (elements, periods, units) and what that does to
+    ranks."""
 
     codes: tuple[str, ...]
     scores: Floats
@@ -393,8 +401,8 @@ def _without(index: Index, code: str) -> Floats:
 class Comparison:
     """Several variants of an index side by side: scores and ranks (variants, units) of one element.
 
-    `changes` is the rank less that of the first variant; `correlations` the rank correlations of every element that
-    a variant shares with the first.
+    `changes` is the rank less that of the first variant; `correlations` the rank correlations of every
+    element that a variant shares with the first.
     """
 
     names: tuple[str, ...]
@@ -406,7 +414,7 @@ class Comparison:
     @property
     def changes(self) -> Floats:
         """How many places each unit falls (or climbs, if negative) against the first variant."""
-        return self.ranks - self.ranks[0]
+        return np.asarray(self.ranks - self.ranks[0])
 
 
 def compare(variants: Mapping[str, Index], code: str | None = None, method: str = "spearman") -> Comparison:

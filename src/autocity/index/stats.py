@@ -1,4 +1,5 @@
-"""What a table of indicators looks like before it is used: moments, gaps, repeats, and flags that call for a look."""
+"""What a table of indicators looks like before it is used: moments, gaps, repeats, and flags that call for
+a look."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from autocity.index.steps.screen import availability, nonzero
 class Columns:
     """Statistics per indicator; every array has one number per column.
 
-    Shares of known values are of all units; shares of non-zero, distinct and repeated ones are of the known values.
+    Shares of known values are of all units; shares of non-zero, distinct and repeated ones are of the known
+    values.
     """
 
     low: Floats
@@ -62,7 +64,8 @@ class Columns:
         nonzero: float = 0.5,
         distinct: float = 0.5,
     ) -> Mapping[str, Flags]:
-        """Which columns call for a look: few values, many zeros, many repeats (all of all units), outliers."""
+        """Which columns call for a look: few values, many zeros, many repeats (all of all units),
+        outliers."""
         return {
             "few": self.known / self.units < known,
             "zeros": self.nonzero / self.units < nonzero,
@@ -101,7 +104,8 @@ class Coverage:
 
 
 def coverage(x: Floats, framework: Framework, codes: Sequence[str] | None = None) -> Coverage:
-    """Data availability of one table (units, indicators); `codes` names its columns, the indicators unless told."""
+    """Data availability of one table (units, indicators); `codes` names its columns, the indicators unless
+    told."""
     columns = list(codes or framework.indicators)
     under = {
         aggregate: availability(x[:, [columns.index(i) for i in framework.indicators_of(aggregate)]])

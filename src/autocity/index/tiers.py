@@ -1,4 +1,5 @@
-"""Distance to a standard that has tiers: what a unit meets, nearly meets and misses, and the least that closes a gap."""
+"""Distance to a standard that has tiers: what a unit meets, nearly meets and misses, and the least that
+closes a gap."""
 
 from __future__ import annotations
 
@@ -14,15 +15,16 @@ from autocity.index.frame import Frame
 from autocity.index.framework import Element, Framework
 
 State = Literal["met", "near", "missing", "unknown", "open"]
-"""met: reached; near: short by little; missing: short by more; unknown: no data; open: no threshold is published."""
+"""met: reached; near: short by little; missing: short by more; unknown: no data; open: no threshold is
+published."""
 
 
 @dataclass(frozen=True)
 class Rung:
     """An indicator of a unit against the thresholds of a standard.
 
-    `reached` is the highest tier it meets (None for none). `gap` is what is lacking to the asked tier, in the unit
-    of the indicator (steps, for categories), 0 when met; `share` the same as part of the threshold.
+    `reached` is the highest tier it meets (None for none). `gap` is what is lacking to the asked tier, in the
+    unit of the indicator (steps, for categories), 0 when met; `share` the same as part of the threshold.
     """
 
     code: str
@@ -84,7 +86,8 @@ def comply(
 ) -> Compliance:
     """A unit against one tier (the highest unless told), in a period (the latest unless told).
 
-    `near` is the largest gap, as a share of the threshold, that counts as nearly met; for categories, one step.
+    `near` is the largest gap, as a share of the threshold, that counts as nearly met; for categories, one
+    step.
     """
     position = _tier(framework, tier)
     period = period or frame.periods[-1]
@@ -136,9 +139,9 @@ def errands(
 ) -> list[Errand]:
     """The cheapest indicators to improve until a share of them meets a tier; empty if it does already.
 
-    Effort is the gap as a share of the threshold (steps, for categories) times the price of the indicator (1 unless
-    told; infinite for one that cannot be moved). Indicators are independent, so the cheapest first is the least.
-    Raises `IndexFault` if too few can be moved or are known.
+    Effort is the gap as a share of the threshold (steps, for categories) times the price of the indicator (1
+    unless told; infinite for one that cannot be moved). Indicators are independent, so the cheapest first is
+    the least. Raises `IndexFault` if too few can be moved or are known.
     """
     compliance = comply(framework, frame, unit, tier, period=period)
     counted = [rung for rung in compliance.rungs if rung.state != "open"]

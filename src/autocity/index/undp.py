@@ -1,7 +1,8 @@
-"""The human development indices of the United Nations Development Programme, as its technical notes define them.
+"""The human development indices of the United Nations Development Programme, as its technical notes define
+them.
 
-The HDI itself is a framework (pack "undp-hdi"); these are its adjusted forms, which no framework can hold. Arrays
-go in and come out; NaN where something is missing.
+The HDI itself is a framework (pack "undp-hdi"); these are its adjusted forms, which no framework can hold.
+Arrays go in and come out; NaN where something is missing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def gdi(female: Floats, male: Floats) -> Floats:
 
 
 def ihdi(dimensions: Floats, inequality: Floats) -> Floats:
-    """Inequality-adjusted HDI: each dimension less its loss (`inequality`, in percent, last axis of three)."""
+    """Inequality-adjusted HDI: each dimension less its loss (`inequality`, in percent, last axis of
+    three)."""
     return np.asarray(np.cbrt((dimensions * (1.0 - inequality / 100.0)).prod(-1)))
 
 
@@ -57,8 +59,8 @@ def gii(
 ) -> Floats:
     """Gender Inequality Index, 0 (equality) to 1; pairs are (female, male) in percent.
 
-    Maternal deaths per 100,000 births count between 10 and 1,000, births per 1,000 adolescents from 1 up. Shares of
-    parliament are taken as given: the Programme itself writes 0.01 where a parliament has no women.
+    Maternal deaths per 100,000 births count between 10 and 1,000, births per 1,000 adolescents from 1 up.
+    Shares of parliament are taken as given: the Programme itself writes 0.01 where a parliament has no women.
     """
     health = np.sqrt(10.0 / mortality.clip(10.0, 1000.0) / births.clip(1.0))
     female, male = (

@@ -1,4 +1,5 @@
-"""The twelve known defects of the reference engine: here each gives the right answer or says what is wrong."""
+"""The twelve known defects of the reference engine: here each gives the right answer or says what is
+wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One walk over every method of every step: shape, missing values, determinism, batches, names, side effects."""
+"""One walk over every method of every step: shape, missing values, determinism, batches, names, side
+effects."""
 
 from __future__ import annotations
 

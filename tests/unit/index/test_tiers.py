@@ -35,7 +35,7 @@ def test_what_is_met_near_and_missing() -> None:
     assert states == expected | {"engel": "near", "healthy": "met", "liveable": "unknown"}
     assert found.share == pytest.approx(15 / 30)
     assert not found.holds
-    assert [r.code for r in found.of("near")][0] == "engel"
+    assert found.of("near")[0].code == "engel"
     engel = next(r for r in found.rungs if r.code == "engel")
     assert (engel.gap, engel.reached) == (1.0, "primary")
     top = {rung.code: rung for rung in comply(framework, frame, "town").rungs}

@@ -1,4 +1,5 @@
-"""Framework files that ship: what each owner has published, with source and confidence; empty where they have not."""
+"""Framework files that ship: what each owner has published, with source and confidence; empty where they
+have not."""
 
 from __future__ import annotations
 

@@ -20,12 +20,21 @@ def ahp() -> None:
 
 
 def budget() -> None:
-    """Weights from expert `allocations`: parent -> one allocation of points per expert (see `experts.budget`)."""
+    """Weights from expert `allocations`: parent -> one allocation of points per expert (see
+    `experts.budget`)."""
 
 
 def optimised(*, objective: str = "balance", target: Any = None, signed: bool = False, seed: int = 0) -> None:
     """Weights of one `level` that bring the correlations with the index to a target (see `optimise`)."""
 
+
+JUDGED: Mapping[str, Callable[..., Any]] = {
+    "given": given,
+    "ahp": ahp,
+    "budget": budget,
+    "optimised": optimised,
+}
+"""Weights that do not come from the columns of one group: the engine finds them."""
 
 METHODS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "screen": screen.METHODS,
@@ -33,7 +42,7 @@ METHODS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "impute": impute.METHODS,
     "treat": treat.METHODS,
     "normalise": normalise.METHODS,
-    "weight": {"given": given, "ahp": ahp, "budget": budget, "optimised": optimised, **weight.METHODS},
+    "weight": {**JUDGED, **weight.METHODS},
     "aggregate": aggregate.METHODS,
 }
 

@@ -1,7 +1,7 @@
 """Children to one score of their parent: means of every kind, outranking, and frontiers.
 
-A group has the shape (..., units, children), its weights (..., children); the result is (..., units). Means skip a
-missing child and share its weight among the others. Methods that compare units with each other say so.
+A group has the shape (..., units, children), its weights (..., children); the result is (..., units). Means
+skip a missing child and share its weight among the others. Methods that compare units with each other say so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from autocity.index.faults import IndexFault
 Sense = Literal["positive", "negative"]
 
 TIE = 1e-9
-"""Support for one unit over another that differs by less, as a share of all weight, is a tie, not a rounding error."""
+"""Support for one unit over another that differs by less, as a share of all weight, is a tie, not a
+rounding error."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def mazziotta_pareto(
 ) -> Floats:
     """Mean, less (or plus) spread x coefficient of variation over the children.
 
-    Imbalance is taken off where more is better (`polarity` "positive"), added where the index measures an evil. The
-    spread is that of a sample (n - 1), of a population (n) in the adjusted index.
+    Imbalance is taken off where more is better (`polarity` "positive"), added where the index measures an
+    evil. The spread is that of a sample (n - 1), of a population (n) in the adjusted index.
     """
     known = ~np.isnan(x)
     w = np.where(known, weights[..., None, :], 0.0)
@@ -119,8 +120,9 @@ def mean_min(x: Floats, weights: Floats, *, alpha: float = 0.5) -> Floats:
 def owa(x: Floats, weights: Floats, *, order: Sequence[float] | None = None, orness: float = 0.5) -> Floats:
     """Ordered weighted average: weights belong to places, the first to the best child.
 
-    Without `order` they follow from `orness`: 1 takes the best, 0 the weakest, 0.5 the plain mean. The weights of
-    the children (w) bend them: place k takes the quantifier's rise over the weight gathered so far.
+    Without `order` they follow from `orness`: 1 takes the best, 0 the weakest, 0.5 the plain mean. The
+    weights of the children (w) bend them: place k takes the quantifier's rise over the weight gathered so
+    far.
     """
     ranked = np.argsort(-x, -1, kind="stable")
     ordered = np.take_along_axis(x, ranked, -1)
@@ -171,14 +173,14 @@ def wroclaw(x: Floats, weights: Floats) -> Floats:
     best = np.nanmax(x, -2, keepdims=True)
     distance = np.sqrt(total((x - best) ** 2, np.ones_like(weights)))
     spread = np.nanstd(distance, -1, ddof=1, keepdims=True)
-    return distance / (np.nanmean(distance, -1, keepdims=True) + 2 * spread)
+    return np.asarray(distance / (np.nanmean(distance, -1, keepdims=True) + 2 * spread))
 
 
 def benefit_of_doubt(x: Floats, weights: Floats, *, low: float = 0.0, high: float = 1.0) -> Floats:
     """The score with the weights that favour each unit most, while no unit passes 1.
 
-    `low` and `high` bound the share of one child in the unit's own score. Compares units with each other; `weights`
-    have no say.
+    `low` and `high` bound the share of one child in the unit's own score. Compares units with each other;
+    `weights` have no say.
     """
     if np.isnan(x).any() or (x < 0).any():
         raise IndexFault("benefit of the doubt needs known values not below zero; impute and normalise first")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from autocity.index.arrays import Floats, divide
 
 
-def ratio(x: Floats, denominators: Floats, *, scale: Any = 1.0) -> Floats:
+def ratio(x: Floats, denominators: Floats, *, scale: float | Floats = 1.0) -> Floats:
     """x / denominator x scale; NaN where the denominator is zero or missing.
 
     `denominators` has the shape of x, with ones where an indicator stays as it is.

@@ -1,4 +1,5 @@
-"""Missing values filled from what is known: from the column, the group, the row, the past, or the other indicators."""
+"""Missing values filled from what is known: from the column, the group, the row, the past, or the other
+indicators."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def median(x: Floats) -> Floats:
 
 
 def group_mean(x: Floats, groups: Positions) -> Floats:
-    """The mean of the unit's group (its number per unit, -1 for none); stays missing where the group knows nothing."""
+    """The mean of the unit's group (its number per unit, -1 for none); stays missing where the group knows
+    nothing."""
     return _by_group(x, groups, mean_of)
 
 
@@ -37,7 +39,8 @@ def group_median(x: Floats, groups: Positions) -> Floats:
 
 
 def row_mean(x: Floats, direction: Any, members: Sequence[Positions]) -> Floats:
-    """The mean of the unit's other indicators, of the same aggregate (`members`), on a 0 to 1 scale and back."""
+    """The mean of the unit's other indicators, of the same aggregate (`members`), on a 0 to 1 scale and
+    back."""
     return _by_row(x, direction, members, mean_of)
 
 
@@ -54,7 +57,8 @@ def constant(x: Floats, *, value: Any = 0.0) -> Floats:
 def regression(x: Floats, *, predictors: int = 3) -> Floats:
     """A linear regression on the best correlated other indicators, over the units that know the target.
 
-    A gap in a predictor is filled with its mean. A column without any spread among others falls back to its mean.
+    A gap in a predictor is filled with its mean. A column without any spread among others falls back to its
+    mean.
     """
     return _each_matrix(x, lambda table: _regressed(table, predictors))
 
@@ -70,8 +74,8 @@ def em(x: Floats, *, rounds: int = 50, ridge: float = 0.1) -> Floats:
 def multiple(x: Floats, *, draw: int = 0) -> Floats:
     """One random completion, drawn from what the unit's other indicators leave open; `draw` numbers it.
 
-    The draws differ as much as the truth may: values follow each column's own distribution, correlations are those
-    of a resample of the units. Many draws through the index give the interval that missing data cause.
+    The draws differ as much as the truth may: values follow each column's own distribution, correlations are
+    those of a resample of the units. Many draws through the index give the interval that missing data cause.
     """
     return _each_matrix(x, lambda table: _drawn(table, int(draw)))
 
@@ -191,7 +195,8 @@ def _expected(x: Floats, rounds: int, ridge: float) -> Floats:
 
 
 def _correlation(z: Floats, ridge: float) -> Floats:
-    """Correlations of standardised columns over the pairs known for both, shrunk until they are a correlation."""
+    """Correlations of standardised columns over the pairs known for both, shrunk until they are a
+    correlation."""
     known = (~np.isnan(z)).astype(np.float64)
     filled = np.where(np.isnan(z), 0.0, z)
     return _shrunk(divide(filled.T @ filled, np.maximum(known.T @ known, 1.0)), ridge)
@@ -206,7 +211,8 @@ def _shrunk(moment: Floats, ridge: float) -> Floats:
 
 
 def _conditioned(z: Floats, correlation: Floats) -> tuple[Floats, Floats]:
-    """Each gap's expectation given the row's known values, and the summed uncertainty about all rows' gaps."""
+    """Each gap's expectation given the row's known values, and the summed uncertainty about all rows'
+    gaps."""
     filled = z.copy()
     residual = np.zeros_like(correlation)
     for gaps, rows in _patterns(z):
@@ -227,7 +233,7 @@ def _patterns(z: Floats) -> list[tuple[npt.NDArray[np.bool_], Positions]]:
 def _given(correlation: Floats, gaps: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Slope of the gaps on the known columns, and the covariance that remains."""
     among, across = correlation[np.ix_(~gaps, ~gaps)], correlation[np.ix_(~gaps, gaps)]
-    slope = np.linalg.solve(among, across)
+    slope = np.asarray(np.linalg.solve(among, across), np.float64)
     return slope, correlation[np.ix_(gaps, gaps)] - across.T @ slope
 
 
@@ -257,7 +263,8 @@ def _drawn(x: Floats, draw: int) -> Floats:
 
 
 def _freedom(correlation: Floats, ridge: float, units: int) -> float:
-    """Units less the directions that the slopes are fitted to; those that the ridge has flattened do not count."""
+    """Units less the directions that the slopes are fitted to; those that the ridge has flattened do not
+    count."""
     spectrum = np.linalg.eigvalsh(correlation)
     directions = float(((spectrum - ridge).clip(0.0) / spectrum).sum())
     return max(units - directions - 1.0, 1.0)

@@ -1,13 +1,13 @@
 """Indicators brought to one scale on which more is better; every method skips missing values.
 
-`direction` is 1 or -1 per column. Limits, targets, references and thresholds are given in the indicator's own unit;
-for a reversed indicator each method reads them from the other side. A column without spread has no information:
-min-max and z-scores give its units the middle of the scale.
+`direction` is 1 or -1 per column. Limits, targets, references and thresholds are given in the indicator's own
+unit; for a reversed indicator each method reads them from the other side. A column without spread has no
+information: min-max and z-scores give its units the middle of the scale.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from autocity.index.arrays import Flags, Floats, Ties, count, deviation, divide,
 from autocity.index.arrays import median as middle
 from autocity.index.arrays import quantile as share_of
 
-Number = Any
+Number = float | Floats
 """A number, or an array that fits (..., 1, columns)."""
 
 
@@ -134,7 +134,7 @@ def percentile(
 
 
 def categories(
-    x: Floats, direction: Number, *, cuts: Any = (0.2, 0.4, 0.6, 0.8), step: Number = 1.0
+    x: Floats, direction: Number, *, cuts: Sequence[float] = (0.2, 0.4, 0.6, 0.8), step: Number = 1.0
 ) -> Floats:
     """The number of quantile cuts that a unit has passed, times `step`."""
     z = x * direction
@@ -152,9 +152,10 @@ def tiers(
 ) -> Floats:
     """How far up a ladder of thresholds a unit has climbed: `scale` at the highest, linear between two rungs.
 
-    `thresholds` has the shape (columns, tiers), from the lowest tier up, NaN where none is set; those are left out.
-    Below the first rung a unit has 0 when not `smooth`; else the share of the first threshold that it reaches
-    (threshold / value for a reversed indicator), cut off at 0 and 1. Without any threshold there is no score.
+    `thresholds` has the shape (columns, tiers), from the lowest tier up, NaN where none is set; those are
+    left out. Below the first rung a unit has 0 when not `smooth`; else the share of the first threshold that
+    it reaches (threshold / value for a reversed indicator), cut off at 0 and 1. Without any threshold there
+    is no score.
     """
     way = np.broadcast_to(np.asarray(direction, np.float64), x.shape[-1:])
     columns = [_climb(x[..., i], thresholds[i], float(way[i]), smooth) for i in range(x.shape[-1])]
@@ -209,7 +210,7 @@ def _climb(x: Floats, rungs: Floats, direction: float, smooth: bool) -> Floats:
 
 _mean = mean
 
-METHODS = {
+METHODS: dict[str, Callable[..., Floats]] = {
     "minmax": minmax,
     "scaled": scaled,
     "goalposts": goalposts,

@@ -1,4 +1,5 @@
-"""Which units have enough data to be compared: each method answers a share per unit and whether it suffices."""
+"""Which units have enough data to be compared: each method answers a share per unit and whether it
+suffices."""
 
 from __future__ import annotations
 

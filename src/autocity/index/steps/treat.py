@@ -5,7 +5,7 @@ A column passes when its skewness or its kurtosis is small: |skewness| < 2 or ku
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from autocity.index.arrays import Flags, Floats, highest, lowest, shape, skewness
 from autocity.index.faults import IndexFault, choices
 
-Number = Any
+Number = float | Floats
 Signs = npt.NDArray[np.int8]
 
 
@@ -23,9 +23,9 @@ Signs = npt.NDArray[np.int8]
 class Treated:
     """Treated values, and what was done to them.
 
-    `points` is 1 where a value was drawn down from above, -1 where up from below, 0 elsewhere. `transformed` tells
-    the columns that the second treatment changed. `passed`, `skewness` and `kurtosis` hold one array of the shape
-    (..., columns) per test: before, then after each treatment that was tried.
+    `points` is 1 where a value was drawn down from above, -1 where up from below, 0 elsewhere. `transformed`
+    tells the columns that the second treatment changed. `passed`, `skewness` and `kurtosis` hold one array of
+    the shape (..., columns) per test: before, then after each treatment that was tried.
     """
 
     values: Floats
@@ -42,7 +42,8 @@ class Treated:
 
 
 def passes(x: Floats, skew: Number = 2.0, kurt: Number = 3.5) -> Flags:
-    """Whether each column has no outlier problem; a column that cannot be tested passes. Shape (..., columns)."""
+    """Whether each column has no outlier problem; a column that cannot be tested passes. Shape (...,
+    columns)."""
     skewed, peaked = shape(x)
     return _fine(skewed[..., 0, :], peaked[..., 0, :], skew, kurt)
 
@@ -52,12 +53,12 @@ def winsorise(
 ) -> tuple[Floats, Signs]:
     """Draw the most extreme point to its neighbour until the column passes or `winmax` points are drawn.
 
-    Tied points move together. `force` goes on to `winmax` whether the column passes or not. Returns the values and,
-    for each, 1 (drawn down), -1 (drawn up) or 0.
+    Tied points move together. `force` goes on to `winmax` whether the column passes or not. Returns the
+    values and, for each, 1 (drawn down), -1 (drawn up) or 0.
     """
     rows, restore = _rows(x)
-    limits = tuple(_per_column(n, x) for n in (winmax, skew, kurt))
-    drawn, points = _winsorised(rows, *limits, force)
+    limits = [_per_column(n, x) for n in (winmax, skew, kurt)]
+    drawn, points = _winsorised(rows, limits, force)
     return restore(drawn), restore(points)
 
 
@@ -112,7 +113,8 @@ def winsorise_or_log(
     pass_kurt: Number | None = None,
     combine: bool = False,
 ) -> Treated:
-    """Winsorise columns that fail the test; transform those that then still fail (from the start unless `combine`).
+    """Winsorise columns that fail the test; transform those that then still fail (from the start unless
+    `combine`).
 
     `skew` and `kurt` stop the winsorising; `pass_skew` and `pass_kurt` (the same unless told) are the test.
     """
@@ -138,11 +140,16 @@ TRANSFORMS: dict[str, Callable[[Floats], Floats]] = {
     "boxcox": boxcox,
 }
 
-METHODS = {"winsorise_or_log": winsorise_or_log, "transform": transform, "none": none}
+METHODS: dict[str, Callable[..., Treated]] = {
+    "winsorise_or_log": winsorise_or_log,
+    "transform": transform,
+    "none": none,
+}
 
 
 class _Work:
-    """Columns under treatment, as rows: each treatment touches only those that fail the test at that moment."""
+    """Columns under treatment, as rows: each treatment touches only those that fail the test at that
+    moment."""
 
     def __init__(self, x: Floats, test: tuple[Number, Number]) -> None:
         self.x = x
@@ -156,8 +163,8 @@ class _Work:
 
     def winsorise(self, winmax: Number, skew: Number, kurt: Number) -> _Work:
         failing = self._failing()
-        limits = (_per_column(n, self.x)[failing] for n in (winmax, skew, kurt))
-        self.rows[failing], self.points[failing] = _winsorised(self.rows[failing], *limits, False)
+        limits = [_per_column(n, self.x)[failing] for n in (winmax, skew, kurt)]
+        self.rows[failing], self.points[failing] = _winsorised(self.rows[failing], limits, False)
         self._examine(failing)
         return self
 
@@ -210,7 +217,7 @@ class _Work:
 
 
 def _fine(skewed: Floats, peaked: Floats, skew: Number, kurt: Number) -> Flags:
-    return ~((np.abs(skewed) >= skew) & (peaked >= kurt))
+    return np.asarray(~((np.abs(skewed) >= skew) & (peaked >= kurt)))
 
 
 def _log(x: Floats) -> Floats:
@@ -234,10 +241,10 @@ def _per_column(n: Number, x: Floats) -> Floats:
     return np.broadcast_to(np.asarray(n, np.float64), one_row).reshape(-1)
 
 
-def _winsorised(
-    rows: Floats, winmax: Floats, skew: Floats, kurt: Floats, force: bool
-) -> tuple[Floats, Signs]:
-    """Rows drawn in until each passes or has its most drawn points; all rows move at once, a point at a time."""
+def _winsorised(rows: Floats, limits: Sequence[Floats], force: bool) -> tuple[Floats, Signs]:
+    """Rows drawn in until each passes or has its most drawn points; all rows move at once, a point at a
+    time."""
+    winmax, skew, kurt = limits
     rows, points = rows.copy(), np.zeros(rows.shape, np.int8)
     active = np.arange(len(rows))
     while active.size:
