@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -79,40 +79,44 @@ class Forms(NamedTuple):
         return self.all
 
 
-class Dialect(NamedTuple):
-    """Where databases differ.
+class Bound(NamedTuple):
+    """A condition on the entries of an attribute index (`digest.Key`). `values` are one, or two for
+    "between". `parts`: also what is not the value itself (`digest.PART`). `sure`: it is the comparison
+    itself, not more."""
 
-    `among`: membership in a JSON array; `lookup`: which columns a kind's values stand in;
-    `box`: rids whose boxes of a property meet a box; `scan`: the table of entities when it is read
-    in order of rid.
-    """
-
-    among: str
-    box: str
-    scan: str
-    scopes_below: str
+    kind: int
+    operator: str
+    values: tuple[str | int | float, ...]
+    parts: bool
+    sure: bool
 
 
-SQLITE = Dialect(
-    among="IN (SELECT value FROM json_each(?))",
-    box=(
-        "SELECT id >> 8 FROM box"
-        " WHERE west <= ? AND east >= ? AND south <= ? AND north >= ? AND property IN (?, 0)"
-    ),
-    scan="entity e NOT INDEXED",
-    scopes_below="scope >= ? AND scope < ?",
-)
+class Tables(Protocol):
+    """Where databases differ: sets of entities of one tenant, each a SELECT of rids."""
+
+    def named(self, ids: Sequence[str]) -> Sql:
+        """Those of these ids."""
+
+    def near(self, property: str, boxes: Sequence[geo.Box]) -> Sql:
+        """At least those with a geometry of the property whose box meets one of the boxes."""
+
+    def in_scope(self, scope: str) -> Sql:
+        """Those of a scope, written without the first slash."""
+
+    def below(self, scope: str) -> Sql:
+        """Those of scopes below one, "" for all."""
+
+    def compared(self, path: int, bounds: Sequence[Bound]) -> tuple[Sql, Sql]:
+        """Those with an entry within a bound at an indexed path; and the same as a condition on `e.rid`.
+        Entities of more entries than are kept are among them."""
 
 
 class Schema(NamedTuple):
-    """What a store knows that queries are compiled against. `name` is the number of an IRI, or -1;
-    `estimate` counts the rows of a SELECT, but no further than `SMALL`."""
+    """What a store knows that queries are compiled against."""
 
-    tenant: int
     forms: Forms
     paths: Mapping[Path, Indexed]
-    name: Callable[[str], int]
-    estimate: Callable[[Sql], int]
+    tables: Tables
 
 
 class Plan(Struct, frozen=True):
@@ -213,13 +217,13 @@ class Condition(NamedTuple):
     rids: Callable[[], Rids | None]
 
 
-def _conditions(query: Query, schema: Schema, dialect: Dialect) -> list[Condition]:
+def _conditions(query: Query, schema: Schema) -> list[Condition]:
     found = []
     if query.selectors:
         found.append(
             Condition(
                 lambda form: _any(_judge_selector(selector, form) for selector in query.selectors),
-                lambda: _selected(query.selectors, schema, dialect),
+                lambda: _selected(query.selectors, schema.tables),
             )
         )
     if query.attributes:
@@ -232,9 +236,9 @@ def _conditions(query: Query, schema: Schema, dialect: Dialect) -> list[Conditio
         )
     found += (Condition(partial(judge, part), partial(_looked, part, schema)) for part in _flat(query.q))
     if (scopes := query.scopes) is not None:
-        found.append(Condition(lambda form: None, lambda: _scoped(scopes, schema, dialect)))
+        found.append(Condition(lambda form: None, lambda: _scoped(scopes, schema.tables)))
     if (where := query.geo) is not None:
-        found.append(Condition(lambda form: _judge_geo(where, form), lambda: _boxed(where, schema, dialect)))
+        found.append(Condition(lambda form: _judge_geo(where, form), lambda: _boxed(where, schema.tables)))
     return found
 
 
@@ -248,47 +252,35 @@ def _flat(node: Node | None) -> tuple[Node, ...]:
             return (node,)
 
 
-def _selected(selectors: tuple[Selector, ...], schema: Schema, dialect: Dialect) -> Rids | None:
+def _selected(selectors: tuple[Selector, ...], tables: Tables) -> Rids | None:
     if not all(selector.ids for selector in selectors):
         return None
-    ids = [id for selector in selectors for id in selector.ids]
     # Forms have had their say on the types of one selector, but not on which of several an id belongs to.
     exact = len(selectors) == 1 or not any(selector.types for selector in selectors)
-    text = f"SELECT rid FROM entity WHERE tenant = ? AND id {dialect.among}"
-    return Rids(Sql(text, (schema.tenant, array(ids))), exact)
+    return Rids(tables.named([id for selector in selectors for id in selector.ids]), exact)
 
 
-def _boxed(query: Geo, schema: Schema, dialect: Dialect) -> Rids | None:
+def _boxed(query: Geo, tables: Tables) -> Rids | None:
     boxes = geo.search_boxes(query)
-    if boxes is None:
-        return None
-    number = schema.name(query.property)
-    sets = [Sql(dialect.box, (east, west, north, south, number)) for west, south, east, north in boxes]
-    return Rids(_union(sets), exact=False)
+    return None if boxes is None else Rids(tables.near(query.property, boxes), exact=False)
 
 
-def _scoped(select: Select, schema: Schema, dialect: Dialect) -> Rids | None:
+def _scoped(select: Select, tables: Tables) -> Rids | None:
     match select:
         case ScopeIs(levels):
             fixed = levels[: next((i for i, level in enumerate(levels) if level in "+#"), len(levels))]
-            return _below(fixed, levels[len(fixed) :], schema, dialect)
+            return _below("/".join(fixed), levels[len(fixed) :], tables)
         case AllOf(parts):
-            return _intersect([_scoped(part, schema, dialect) for part in parts])
+            return _intersect([_scoped(part, tables) for part in parts])
         case AnyOf(parts):
-            return _unite([_scoped(part, schema, dialect) for part in parts])
+            return _unite([_scoped(part, tables) for part in parts])
         case TypeIs():
             return None
 
 
-def _below(fixed: tuple[str, ...], rest: tuple[str, ...], schema: Schema, dialect: Dialect) -> Rids:
-    start = "SELECT rid FROM entity_scope WHERE tenant = ? AND"
-    scope = "/".join(fixed)
-    here = Sql(f"{start} scope = ?", (schema.tenant, scope))
-    if not rest:
-        return Rids(here, exact=True)
-    low, high = (f"{scope}/", f"{scope}0") if fixed else ("", "\U0010ffff")
-    below = Sql(f"{start} {dialect.scopes_below}", (schema.tenant, low, high))
-    return Rids(_union([here, below]), exact=rest == ("#",))
+def _below(scope: str, rest: tuple[str, ...], tables: Tables) -> Rids:
+    here = tables.in_scope(scope)
+    return Rids(union([here, tables.below(scope)]), exact=rest == ("#",)) if rest else Rids(here, exact=True)
 
 
 # -- the attribute index
@@ -298,7 +290,11 @@ def _looked(node: Node, schema: Schema) -> Rids | None:
     match node:
         case Comparison(path):
             indexed = schema.paths.get(path)
-            return _compared(node, indexed) if indexed and indexed.ready and _sargable(node) else None
+            return (
+                _compared(node, indexed, schema.tables)
+                if indexed and indexed.ready and _sargable(node)
+                else None
+            )
         case And(parts):
             return _intersect([_looked(part, schema) for part in parts])
         case Or(parts):
@@ -363,22 +359,10 @@ def id_test(query: Query) -> Callable[[str], bool] | None:
     return pattern.search(selector.id_pattern)
 
 
-def _compared(node: Comparison, indexed: Indexed) -> Rids:
+def _compared(node: Comparison, indexed: Indexed, tables: Tables) -> Rids:
     bounds = list(_bounds(node))
-    where = [Sql(condition, values) for condition, values, _ in bounds]
-    where.append(Sql(f"kind = {MANY}"))
-    either = " OR ".join(f"({one.text})" for one in where)
-    seek = Sql(
-        f"EXISTS (SELECT 1 FROM lookup WHERE path = {indexed.id} AND rid = e.rid AND ({either}))",
-        tuple(value for one in where for value in one.values),
-    )
-    start = f"SELECT rid FROM lookup WHERE path = {indexed.id} AND"
-    sets = _union([Sql(f"{start} {one.text}", one.values) for one in where])
-    return Rids(sets, not indexed.overflow and all(sure for _, _, sure in bounds), seek)
-
-
-Bound = tuple[str, tuple[object, ...], bool]
-"""A condition on kind and value, its values, and whether it is the comparison itself, not more."""
+    sets, seek = tables.compared(indexed.id, bounds)
+    return Rids(sets, not indexed.overflow and all(bound.sure for bound in bounds), seek)
 
 
 def _bounds(node: Comparison) -> Iterable[Bound]:
@@ -387,22 +371,20 @@ def _bounds(node: Comparison) -> Iterable[Bound]:
     elif node.operator == "==":
         for value in node.values:
             kind, key = scalar(value)
-            yield f"kind IN ({kind}, {kind + PART}) AND value = ?", (key,), _sure(value)
+            yield Bound(kind, "=", (key,), parts=True, sure=_sure(value))
     else:
         value = node.values[0]
         kind, key = scalar(value)
         sure = _sure(value)
         operator = node.operator if sure else f"{node.operator[0]}="
-        yield f"kind = {kind} AND value {operator} ?", (key,), sure
+        yield Bound(kind, operator, (key,), parts=False, sure=sure)
 
 
 def _between(low: Scalar, high: Scalar) -> Iterable[Bound]:
     (kind, least), (other, most) = scalar(low), scalar(high)
-    if kind != other:
-        yield "kind = -1", (), False
-        return
-    sure = _sure(low) and _sure(high)
-    yield f"kind IN ({kind}, {kind + PART}) AND value BETWEEN ? AND ?", (least, most), sure
+    # Values of two data types have nothing between them.
+    if kind == other:
+        yield Bound(kind, "between", (least, most), parts=True, sure=_sure(low) and _sure(high))
 
 
 def _sure(value: Scalar) -> bool:
@@ -415,7 +397,7 @@ def _sure(value: Scalar) -> bool:
 # -- sets
 
 
-def _union(sets: Sequence[Sql]) -> Sql:
+def union(sets: Sequence[Sql]) -> Sql:
     return Sql(
         " UNION ALL ".join(one.text for one in sets), tuple(value for one in sets for value in one.values)
     )
@@ -425,7 +407,7 @@ def _unite(sets: Sequence[Rids | None]) -> Rids | None:
     known = [one for one in sets if one is not None]
     if len(known) < len(sets):
         return None
-    return Rids(_union([_nested(one.sql) for one in known]), all(one.exact for one in known))
+    return Rids(union([_nested(one.sql) for one in known]), all(one.exact for one in known))
 
 
 def _intersect(sets: Sequence[Rids | None]) -> Rids | None:
@@ -449,12 +431,26 @@ def array(values: Iterable[object]) -> str:
 # -- the plan
 
 
-def compile(query: Query, schema: Schema, dialect: Dialect, *, expired: Instant | None = None) -> Plan:
-    """Where to look for the answer of a query.
+class Draft(NamedTuple):
+    """What is known of a query before anything is counted: the forms that are left, whether they decide it,
+    and the sets of rids that narrow it further, as far as there are any."""
 
-    `expired`: leave out what has expired at this time; None when nothing has.
-    """
-    conditions = _conditions(query, schema, dialect)
+    left: Sequence[Form]
+    decided: bool
+    known: Sequence[Rids | None]
+
+
+class Choice(NamedTuple):
+    """Which sets to gather, the smallest first; which conditions to seek; whether that is all."""
+
+    sets: Sequence[Sql]
+    seeks: Sequence[Sql]
+    exact: bool
+
+
+def draft(query: Query, schema: Schema) -> Draft:
+    """Put the conditions of a query to the forms."""
+    conditions = _conditions(query, schema)
     left: list[Form] = []
     unsure: set[int] = set()
     for form in schema.forms.of(query):
@@ -462,78 +458,149 @@ def compile(query: Query, schema: Schema, dialect: Dialect, *, expired: Instant 
         if False not in verdicts:
             left.append(form)
             unsure.update(number for number, verdict in enumerate(verdicts) if verdict is None)
+    known = [conditions[number].rids() for number in sorted(unsure)] if left else []
+    return Draft(left, not unsure, known)
+
+
+def choose(query: Query, known: Sequence[Rids | None], sizes: Mapping[Sql, int]) -> Choice:
+    """How to go about the sets, given how many rids each has (no further than `SMALL`)."""
+    exact = all(rids is not None and rids.exact for rids in known)
+    far = query.count or query.offset + query.limit > FAR or bool(query.order)
+    sets: list[Sql] = []
+    seeks: list[Sql] = []
+    for rids in sorted((one for one in known if one is not None), key=lambda one: sizes[one.sql]):
+        small = sizes[rids.sql] < SMALL
+        if rids.seek is not None and (sets or not (far or small)):
+            seeks.append(rids.seek)
+        elif far or small:
+            sets.append(rids.sql)
+        else:
+            exact = False
+    return Choice(sets, seeks, exact)
+
+
+def wanting(query: Query, schema: Schema, exact: bool) -> tuple[Path, ...]:
+    """The paths whose index would have helped a plan."""
+    return () if exact else tuple(path for path in wanted(query) if path not in schema.paths)
+
+
+# -- the embedded store
+
+
+class SQLiteTables:
+    """The `Tables` of the embedded store. `name` is the number of an IRI, or -1."""
+
+    def __init__(self, tenant: int, name: Callable[[str], int]) -> None:
+        self.tenant = tenant
+        self.name = name
+
+    def named(self, ids: Sequence[str]) -> Sql:
+        return Sql(f"SELECT rid FROM entity WHERE tenant = ? AND id {AMONG}", (self.tenant, array(ids)))
+
+    def near(self, property: str, boxes: Sequence[geo.Box]) -> Sql:
+        number = self.name(property)
+        return union([Sql(MEETING, (east, west, north, south, number)) for west, south, east, north in boxes])
+
+    def in_scope(self, scope: str) -> Sql:
+        return Sql("SELECT rid FROM entity_scope WHERE tenant = ? AND scope = ?", (self.tenant, scope))
+
+    def below(self, scope: str) -> Sql:
+        # "0" is the character after "/".
+        low, high = (f"{scope}/", f"{scope}0") if scope else ("", "\U0010ffff")
+        return Sql(
+            "SELECT rid FROM entity_scope WHERE tenant = ? AND scope >= ? AND scope < ?",
+            (self.tenant, low, high),
+        )
+
+    def compared(self, path: int, bounds: Sequence[Bound]) -> tuple[Sql, Sql]:
+        where = [*map(_entries, bounds), Sql(f"kind = {MANY}")]
+        either = " OR ".join(f"({one.text})" for one in where)
+        seek = Sql(
+            f"EXISTS (SELECT 1 FROM lookup WHERE path = {path} AND rid = e.rid AND ({either}))",
+            tuple(value for one in where for value in one.values),
+        )
+        start = f"SELECT rid FROM lookup WHERE path = {path} AND"
+        return union([Sql(f"{start} {one.text}", one.values) for one in where]), seek
+
+
+AMONG = "IN (SELECT value FROM json_each(?))"
+"""Membership in a JSON array."""
+
+MEETING = (
+    "SELECT id >> 8 FROM box"
+    " WHERE west <= ? AND east >= ? AND south <= ? AND north >= ? AND property IN (?, 0)"
+)
+
+
+def _entries(bound: Bound) -> Sql:
+    kinds = f"IN ({bound.kind}, {bound.kind + PART})" if bound.parts else f"= {bound.kind}"
+    value = "BETWEEN ? AND ?" if bound.operator == "between" else f"{bound.operator} ?"
+    return Sql(f"kind {kinds} AND value {value}", bound.values)
+
+
+def compile(
+    query: Query,
+    schema: Schema,
+    tables: SQLiteTables,
+    estimate: Callable[[Sql], int],
+    *,
+    expired: Instant | None = None,
+) -> Plan:
+    """Where to look for the answer of a query. `estimate` counts the rids of a set, no further than `SMALL`.
+
+    `expired`: leave out what has expired at this time; None when nothing has.
+    """
+    left, decided, known = draft(query, schema)
     if not left:
         return Plan(Sql("FROM entity e WHERE 0"), "e.rid", exact=True, empty=True)
-    known = [conditions[number].rids() for number in sorted(unsure)]
-    sets, seeks, exact = _choose(known, query, schema)
-    rows, order = _rows(left, sets, seeks, schema, dialect)
+    sizes = {rids.sql: estimate(rids.sql) for rids in known if rids is not None}
+    sets, seeks, exact = choose(query, known, sizes)
+    rows, order = _rows(left, sets, seeks, schema.forms, tables)
     if expired is not None:
         rows = rows.then(Sql("AND (e.expires IS NULL OR e.expires > ?)", (expired,)))
-    decided = not unsure and expired is None
     return Plan(
         rows,
         order,
         exact,
-        tuple(form.id for form in left) if decided else None,
-        tuple(path for path in wanted(query) if path not in schema.paths) if not exact else (),
+        tuple(form.id for form in left) if decided and expired is None else None,
+        wanting(query, schema, exact),
     )
-
-
-def _choose(known: Sequence[Rids | None], query: Query, schema: Schema) -> tuple[list[Sql], list[Sql], bool]:
-    """Which sets to gather (the smallest first), which conditions to seek, and whether that is all."""
-    exact = all(rids is not None and rids.exact for rids in known)
-    far = query.count or query.offset + query.limit > FAR or bool(query.order)
-    sized = sorted(
-        ((schema.estimate(rids.sql), number, rids) for number, rids in enumerate(known) if rids is not None),
-        key=lambda one: one[:2],
-    )
-    sets: list[Sql] = []
-    seeks: list[Sql] = []
-    for size, _, rids in sized:
-        if rids.seek is not None and (sets or not (far or size < SMALL)):
-            seeks.append(rids.seek)
-        elif far or size < SMALL:
-            sets.append(rids.sql)
-        else:
-            exact = False
-    return sets, seeks, exact
 
 
 def _rows(
-    left: Sequence[Form], sets: Sequence[Sql], seeks: Sequence[Sql], schema: Schema, dialect: Dialect
+    left: Sequence[Form], sets: Sequence[Sql], seeks: Sequence[Sql], forms: Forms, tables: SQLiteTables
 ) -> tuple[Sql, str]:
     """`FROM … WHERE …` over the entities of some forms, and the column that tells their order."""
-    everything = len(left) == len(schema.forms.all)
+    tenant = tables.tenant
+    everything = len(left) == len(forms.all)
     common = set.intersection(*(set(form.types) for form in left))
     if sets:
         rows = Sql(f"FROM entity e WHERE e.rid IN ({sets[0].text})", sets[0].values)
         for further in sets[1:]:
             rows = rows.then(Sql(f"AND +e.rid IN ({further.text})", further.values))
         rows = rows.then(
-            Sql("AND +e.tenant = ?", (schema.tenant,))
-            if everything
-            else _of_form(left, common, schema, dialect)
+            Sql("AND +e.tenant = ?", (tenant,)) if everything else _of_form(left, common, tables)
         )
         order = "e.rid"
-    elif common and not (everything and schema.tenant == 0):
-        of_type = schema.forms.of_type
+    elif common and not (everything and tenant == 0):
+        of_type = forms.of_type
         type = min(common, key=lambda type: len(of_type[type]))
         rows = Sql(
             "FROM entity_type t CROSS JOIN entity e ON e.rid = t.rid WHERE t.tenant = ? AND t.type = ?",
-            (schema.tenant, schema.name(type)),
+            (tenant, tables.name(type)),
         )
         if len(left) < len(of_type[type]):
-            rows = rows.then(Sql(f"AND t.form {dialect.among}", (array(form.id for form in left),)))
+            rows = rows.then(Sql(f"AND t.form {AMONG}", (array(form.id for form in left),)))
         order = "t.rid"
-    elif everything and schema.tenant == 0:
-        rows = Sql(f"FROM {dialect.scan} WHERE e.tenant = ?", (schema.tenant,))
+    elif everything and tenant == 0:
+        rows = Sql("FROM entity e NOT INDEXED WHERE e.tenant = ?", (tenant,))
         order = "e.rid"
     else:
-        types = {schema.name(form.types[0]) for form in left}
+        types = {tables.name(form.types[0]) for form in left}
         rows = Sql(
             f"FROM entity e WHERE e.rid IN (SELECT rid FROM entity_type WHERE tenant = ?"
-            f" AND type {dialect.among} AND form {dialect.among})",
-            (schema.tenant, array(types), array(form.id for form in left)),
+            f" AND type {AMONG} AND form {AMONG})",
+            (tenant, array(types), array(form.id for form in left)),
         )
         order = "e.rid"
     for seek in seeks:
@@ -541,11 +608,11 @@ def _rows(
     return rows, order
 
 
-def _of_form(left: Sequence[Form], common: set[str], schema: Schema, dialect: Dialect) -> Sql:
+def _of_form(left: Sequence[Form], common: set[str], tables: SQLiteTables) -> Sql:
     """The condition that an entity `e` is of one of these forms."""
     types = sorted(common)[:1] or sorted({form.types[0] for form in left})
     return Sql(
-        f"AND EXISTS (SELECT 1 FROM entity_type t WHERE t.tenant = ? AND t.type {dialect.among}"
-        f" AND t.rid = e.rid AND t.form {dialect.among})",
-        (schema.tenant, array(schema.name(type) for type in types), array(form.id for form in left)),
+        f"AND EXISTS (SELECT 1 FROM entity_type t WHERE t.tenant = ? AND t.type {AMONG}"
+        f" AND t.rid = e.rid AND t.form {AMONG})",
+        (tables.tenant, array(tables.name(type) for type in types), array(form.id for form in left)),
     )

@@ -17,12 +17,12 @@ from autocity.model import Attribute, Delivery, Entity, Instant, Logged, Record,
 from autocity.store import history
 from autocity.store.compile import (
     SMALL,
-    SQLITE,
     Form,
     Forms,
     Plan,
     Schema,
     Sql,
+    SQLiteTables,
     array,
     attributes_of,
     compile,
@@ -215,15 +215,14 @@ class Reader:
         """How a query will be answered."""
         self._learn_forms()
         number = self._tenant(tenant)
+        tables = SQLiteTables(number, self._number)
         schema = Schema(
-            number,
             self._forms_of.get(number, Forms((), {})),
             {one.path: one for one in paths.of.get(tenant, ())},
-            self._number,
-            self._estimate,
+            tables,
         )
         some = self._db.execute("SELECT 1 FROM entity WHERE expires <= ? LIMIT 1", (now,)).get
-        return compile(query, schema, SQLITE, expired=now if some else None)
+        return compile(query, schema, tables, self._estimate, expired=now if some else None)
 
     def explain(self, plan: Plan) -> list[str]:
         """SQLite's own account of how it goes through a plan's rows."""
