@@ -96,8 +96,13 @@ def _weight(media: str, ranges: list[tuple[str, float]]) -> float:
 
 @lru_cache(maxsize=64)
 def content_type(header: str | None, method: str) -> Media:
-    """Whether a body is plain JSON or JSON-LD (6.3.4). Raises `UnsupportedMediaType`."""
-    name = (header or "").partition(";")[0].strip().lower()
+    """Whether a body is plain JSON or JSON-LD (6.3.4).
+
+    Raises `UnsupportedMediaType`, and `InvalidRequest` when nothing is said: no type is not a wrong one.
+    """
+    if header is None:
+        raise errors.InvalidRequest(f"Content-Type is missing; a body is {JSON} or {LD}")
+    name = header.partition(";")[0].strip().lower()
     if name == LD:
         return LD
     if name == JSON or (name == MERGE_PATCH and method == "PATCH"):
@@ -303,9 +308,13 @@ PARAMETERS: dict[str, Parameter] = {
         _between(0, MAX_LIMIT),
         f"Elements per page; {DEFAULT_LIMIT} by default, 0 only with `count=true`.",
         {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT},
+        data=True,
     ),
     "offset": Parameter(
-        _between(0, 10**9), "Elements to skip.", {"type": "integer", "minimum": 0, "maximum": 10**9}
+        _between(0, 10**9),
+        "Elements to skip.",
+        {"type": "integer", "minimum": 0, "maximum": 10**9},
+        data=True,
     ),
     "count": Parameter(_boolean, "Whether `NGSILD-Results-Count` tells how many there are.", _BOOLEAN),
     "local": Parameter(_boolean, "Whether other context sources are left out (6.3.18).", _BOOLEAN),
@@ -405,8 +414,9 @@ def arguments(call: Call) -> dict[str, Any]:
             data = data and known is not None and known.data and name in operation.parameters
             values[name] = None
     if values.get("limit") == 0 and not values.get("count"):
+        # By itself this is a combination that cannot be; beside a faulty value it is one more of these.
+        data = data and bool(faults)
         faults.append("limit may be 0 only with count=true")
-        data = False
     if faults:
         raise (errors.BadRequestData if data else errors.InvalidRequest)("; ".join(faults))
     return values

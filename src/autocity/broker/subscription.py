@@ -669,7 +669,8 @@ def render(
         shown["entities"] = [render_selector(each, context) for each in subscription.entities]
     if subscription.watched_attributes:
         shown["watchedAttributes"] = [compact(name) for name in subscription.watched_attributes]
-    shown["notificationTrigger"] = list(subscription.notification_trigger or DEFAULT_TRIGGERS)
+    if not subscription.sources:  # to which triggers do not apply (5.2.12)
+        shown["notificationTrigger"] = list(subscription.notification_trigger or DEFAULT_TRIGGERS)
     for name in ("timeInterval", "throttling", "lang", "localOnly", "isActive", "expiresAt"):
         value = getattr(subscription, FIELDS[name])
         if value is not None:
@@ -683,7 +684,8 @@ def render(
     if subscription.dataset_id:
         shown["datasetId"] = list(subscription.dataset_id)
     shown["notification"] = {**render_notification(subscription.notification, context), **tally}
-    shown["jsonldContext"] = subscription.jsonld_context
+    if not subscription.sources:
+        shown["jsonldContext"] = subscription.jsonld_context
     shown["status"] = subscription.status(now)
     if sys_attrs:
         shown["createdAt"] = timestamp(subscription.created_at)
