@@ -99,7 +99,8 @@ def summit(
     nodes = fold(leaves, weights[:1], below, shape, names=names, failures=failures)
     frontier = _frontier(above)
     mean = _one_mean(above)
-    if mean is None or not above or any(np.isnan(nodes[c]).any() for c in frontier):
+    gaps = any(np.isnan(nodes[c]).any() for c in frontier)
+    if mean is None or not above or gaps or _starved(weights, above):
         return fold(leaves, weights, parents, shape, names=names, failures=failures)[parents[-1].node]
     children = [nodes[c] for c in frontier]
     children = _guarded(mean, children, names[above[-1].node], failures)
@@ -117,6 +118,11 @@ def _one_mean(parents: Sequence[Parent]) -> Mean | None:
     kinds = {method.name if isinstance(method, Mean) else "" for method in methods}
     first = methods[0] if methods else None
     return first if len(kinds) == 1 and isinstance(first, Mean) else None
+
+
+def _starved(weights: Floats, parents: Sequence[Parent]) -> bool:
+    """Whether in some replication all children of a parent weigh nothing: it is missing there, not zero."""
+    return any(bool((weights[:, parent.children].sum(1) == 0).any()) for parent in parents)
 
 
 def _products(weights: Floats, parents: Sequence[Parent], frontier: Sequence[int]) -> Floats:

@@ -98,6 +98,22 @@ def test_removal_is_what_a_smaller_framework_gives(asem: Index) -> None:
             np.testing.assert_allclose(found.scores[found.codes.index(code)], expected, rtol=1e-9)
 
 
+def test_removing_the_only_child_removes_its_parent() -> None:
+    elements = (
+        Element("all", "all"),
+        Element("one", "one", parent="all"),
+        Element("two", "two", parent="all"),
+        Element("a", "a", parent="one"),
+        Element("b", "b", parent="two"),
+        Element("c", "c", parent="two"),
+    )
+    frame = Frame(tuple("xyz"), ("a", "b", "c"), np.array([[1.0, 5, 2], [2, 1, 9], [4, 3, 4]]))
+    index = build(Framework("f", "f", elements), frame)
+    found = robust.leave_one_out(index)
+    for i, code in enumerate(found.codes):
+        np.testing.assert_allclose(found.scores[i], index.without(code)["all"])
+
+
 def test_removal_builds_again_where_weights_do_not_decide(asem: Index) -> None:
     index = asem.but(weight="entropy", aggregate={"method": "mean_min"})
     found = robust.leave_one_out(index, 3)
