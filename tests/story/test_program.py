@@ -197,7 +197,7 @@ def test_two_workers_answer_as_one(tmp_path: Path) -> None:
         assert len(children) >= 2
         os.kill(city.process.pid, signal.SIGTERM)
         city.process.wait(20)
-    assert not [pid for pid in children if _alive(int(pid))]
+    wait_until(lambda: not any(_alive(int(pid)) for pid in children))
 
 
 def _answers(city: object) -> bool:
