@@ -12,7 +12,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 import webbrowser
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ import uvicorn
 
 from autocity import __version__
 from autocity.config import Settings, SettingsError
+from autocity.ingest.files import Sink
 from autocity.main import City, assemble, is_loopback, visitor_role
 
 log = logging.getLogger("autocity")
@@ -214,29 +214,23 @@ async def _begin(city: City, demo_seed: int | None) -> list[asyncio.Task[None]]:
 
     sink = BrokerSink(city.broker, actor="demo")
     if await city.store.count() == 0:
-        with _Progress() as progress:
-            await demo.load(sink, demo_seed, datetime.now(UTC), progress)
-    return [asyncio.create_task(demo.live(sink, demo_seed, lambda: datetime.now(UTC)))]
+        await demo.furnish(sink, demo_seed, datetime.now(UTC))
+    complete = await city.store.get("", demo.LAST) is not None
+    return [asyncio.create_task(_demo(sink, demo_seed, complete))]
 
 
-class _Progress:
-    """Stages of filling the demo city, one line each on stderr."""
+async def _demo(sink: Sink, seed: int, complete: bool) -> None:
+    """Fill the charts once, while the city is shown already, and move the simulated layer."""
+    from autocity.ingest import demo
 
-    def __init__(self) -> None:
-        self._stage = ""
-        self._begun = time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        print("Filling the demo city …", file=sys.stderr, flush=True)
-        return self
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage != self._stage:
-            self._stage = stage
-            print(f"  {stage} …", file=sys.stderr, flush=True)
-
-    def __exit__(self, *_: object) -> None:
-        print(f"  done in {time.monotonic() - self._begun:.1f} s", file=sys.stderr, flush=True)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(demo.live(sink, seed, lambda: datetime.now(UTC)))
+            if not complete:
+                await demo.remember(sink, seed, datetime.now(UTC))
+    except Exception:
+        log.exception("the demo city stands still")
+        raise
 
 
 async def _announce(

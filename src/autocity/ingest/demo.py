@@ -26,6 +26,9 @@ MARK = "autocity-demo.json"
 SEED = 471
 """The demo's own seed: the square kilometres of the city."""
 
+LAST = "urn:ngsi-ld:WeatherObserved:urbanev:central"
+"""What `remember` writes last: when it is there, the demo city is complete."""
+
 BACKFILL = timedelta(hours=24)
 BACKFILL_STEP = timedelta(minutes=15)
 """How far back the simulated layer remembers on the first start, and how often it was looked at."""
