@@ -4,9 +4,15 @@ import { tones, family } from "./tones.js";
 
 const library = import("../vendor/maplibre-gl.mjs");
 
+// A style sheet that comes late would leave the map no size to fit its frame to.
+const styled = new Promise((resolve) => {
+  if (document.readyState === "complete") resolve();
+  else addEventListener("load", resolve, { once: true });
+});
+
 /** A map in `container`, framed on `bounds` ([[west, south], [east, north]]). */
 export async function makeMap(container, bounds, label, options = {}) {
-  const maplibre = await library;
+  const [maplibre] = await Promise.all([library, styled]);
   maplibre.setWorkerUrl(new URL("../vendor/maplibre-gl-worker.mjs", import.meta.url).href);
   const map = new maplibre.Map({
     container,
