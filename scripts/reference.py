@@ -23,7 +23,8 @@ def settings() -> str:
     lines = [
         "# Settings\n",
         "Later wins: default, `autocity.toml`, environment, flag. In the file `server.port` is `port` under",
-        "`[server]`; in the environment it is `AUTOCITY_SERVER__PORT`. A value `file:/path` is read from that file.\n",
+        "`[server]`; in the environment it is `AUTOCITY_SERVER__PORT`. A value `file:/path` is read from",
+        "that file.\n",
         "| setting | default | meaning |",
         "|---|---|---|",
     ]
@@ -45,13 +46,13 @@ def refusals() -> str:
     ]
     lines = [
         "# Refusals\n",
-        "Every refusal is a ProblemDetails object (RFC 7807) with `type`, `title`, `detail` and `status`. `type` is",
-        f"`{errors.NAMESPACE}` followed by the name. `detail` names the fault and the mend.\n",
+        "Every refusal is a ProblemDetails object (RFC 7807) with `type`, `title`, `detail` and `status`.",
+        f"`type` is `{errors.NAMESPACE}` followed by the name. `detail` names the fault and the mend.\n",
         "| name | status | title |",
         "|---|---|---|",
     ]
-    for kind in sorted(kinds, key=lambda kind: (status(kind()), kind.name)):
-        lines.append(f"| `{kind.name}` | {status(kind())} | {kind().title} |")
+    ordered = sorted(kinds, key=lambda kind: (status(kind()), kind.name))
+    lines += [f"| `{kind.name}` | {status(kind())} | {kind().title} |" for kind in ordered]
     return "\n".join(lines) + "\n"
 
 
@@ -111,8 +112,8 @@ def types() -> str:
     catalogue = models.catalogue()
     lines = [
         "# Types\n",
-        f"{len(catalogue)} types. `autocity model show TYPE` tells attributes, kinds and units; `--schema` and",
-        "`--example` give a JSON Schema and an entity. Types of Smart Data Models are CC-BY-4.0.\n",
+        f"{len(catalogue)} types. `autocity model show TYPE` tells attributes, kinds and units; `--schema`",
+        "and `--example` give a JSON Schema and an entity. Types of Smart Data Models are CC-BY-4.0.\n",
     ]
     for subject in sorted({kind.subject for kind in catalogue.values()}):
         members = [kind for kind in catalogue.values() if kind.subject == subject]

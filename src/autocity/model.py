@@ -88,9 +88,9 @@ class Fragment(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     id: str | None = None
     types: tuple[str, ...] | UnsetType = UNSET
-    scopes: tuple[str, ...] | None | UnsetType = UNSET
+    scopes: tuple[str, ...] | UnsetType | None = UNSET
     attributes: Attributes = field(default_factory=dict)
-    expires_at: str | None | UnsetType = UNSET
+    expires_at: str | UnsetType | None = UNSET
 
 
 NGSI_LD_NULL = "urn:ngsi-ld:null"

@@ -86,7 +86,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
 
 
 def check(city: Program, writers: list[Writer]) -> None:
-    """Every acknowledged create is there, the counter is not behind, its history has every acknowledged value."""
+    """Every acknowledged create is there, no counter is behind, and its history has every value."""
     for writer in writers:
         for start in range(0, len(writer.created), 50):
             ids = writer.created[start : start + 50]

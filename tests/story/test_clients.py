@@ -10,6 +10,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
+
 from story.program import data, running
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from story.program import data, run, running, wait_until
 
 SENSOR = {

@@ -1,4 +1,4 @@
-"""The documentation tells of what is there: pages made from the program are up to date, links lead somewhere."""
+"""The documentation tells of what is there: generated pages are up to date, links lead somewhere."""
 
 import importlib.util
 import re

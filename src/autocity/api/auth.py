@@ -27,8 +27,8 @@ TAG = "Identity"
 
 class Policy(Struct, frozen=True, kw_only=True):
     """What is granted to whom. `visitor` is the role of a caller without token or session ("" none);
-    `loopback_only` says that it is granted because nobody else can reach the server. `origins` are those of foreign pages
-    that may call."""
+    `loopback_only` says that it is granted because nobody else can reach the server. `origins` are
+    those of foreign pages that may call."""
 
     visitor: str = ""
     loopback_only: bool = True

@@ -16,7 +16,6 @@ from autocity.ld.query import Query
 from autocity.ld.temporal import Window
 from autocity.model import Attributes, Change, Delivery, Instant, Logged, Record, Stored
 
-
 COUNTED = frozenset(("subscription", "registration"))
 """Kinds of records that every process keeps at hand; writing one makes the `generation` grow."""
 
