@@ -351,7 +351,7 @@ class Broker:
         the window. Raises ResourceNotFound."""
         await self._require(caller.tenant)
         for history in await self._store.history(caller.tenant, [id], window, attributes):
-            return history
+            return lasting(history, self._clock())
         return replace(await self._recorded(caller.tenant, id), attributes={})
 
     async def query_temporal(
@@ -367,9 +367,8 @@ class Broker:
         page: list[History] = []
         total = 0
         for chunk in chunks(ids, 100):
-            for history in await self._store.history(
-                caller.tenant, chunk, window, () if filtered else attributes
-            ):
+            found = await self._store.history(caller.tenant, chunk, window, () if filtered else attributes)
+            for history in (lasting(each, self._clock()) for each in found):
                 if filtered and not satisfied(as_entity(history)):
                     continue
                 if query.offset <= total < end:
@@ -587,7 +586,7 @@ class Broker:
         return result
 
     async def sweep(self) -> int:
-        """Delete entities past their `expiresAt` (4.22) as any deletion: recorded, told. How many."""
+        """Delete entities past their `expiresAt` (4.22) told as any deletion, and leave their history. How many."""
         return await self._writer.sweep()
 
     async def _sweep_on(self) -> None:
@@ -681,6 +680,14 @@ def as_entity(history: History) -> Entity:
         scopes=history.scopes,
         attributes={name: instances for name, instances in lived.items() if instances},
     )
+
+
+def lasting(history: History, now: Instant) -> History:
+    """The history without the instances of transient attributes that have expired (4.22)."""
+    left = {name: merge.living(instances, now) for name, instances in history.attributes.items()}
+    if all(left[name] is instances for name, instances in history.attributes.items()):
+        return history
+    return replace(history, attributes={name: instances for name, instances in left.items() if instances})
 
 
 def only(history: History, attributes: Sequence[str]) -> History:

@@ -156,6 +156,10 @@ class Context:
             name = iri[len(DEFAULT) :]
             if name and self.expand(name) == iri:
                 return name
+            # The name means something else here; the prefix of the core says which one this is.
+            long = "ngsi-ld:" + iri[len(NGSI_LD) :]
+            if is_name(name) and self.expand(long) == iri:
+                return long
         candidates = [
             f"{prefix}:{iri[len(start) :]}"
             for start, prefix in self._prefixes
@@ -179,7 +183,9 @@ class Context:
             if len(iri) <= MAX_IRI and not _FORBIDDEN.search(iri) and not iri.endswith(":"):
                 return iri
         elif is_name(name) and len(name) <= MAX_IRI:
-            return self.expand(name)
+            iri = self.expand(name)
+            if not iri.startswith("@"):
+                return iri
         raise BadRequestData(
             f"{name!r:.100} is no name: use a letter, then letters, digits and _, or a full IRI"
         )

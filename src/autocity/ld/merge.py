@@ -242,14 +242,15 @@ def alive(entity: Entity, now: Instant) -> Entity | None:
         return None
     if not any(one.extra for instances in entity.attributes.values() for one in instances):
         return entity
-    living = {
-        name: left for name, instances in entity.attributes.items() if (left := _living(instances, now))
+    kept = {
+        name: left for name, instances in entity.attributes.items() if (left := living(instances, now))
     }
-    kept = _with(entity, living)
-    return kept if changed(entity, kept) else entity
+    left_over = _with(entity, kept)
+    return left_over if changed(entity, left_over) else entity
 
 
-def _living(instances: tuple[Attribute, ...], now: Instant) -> tuple[Attribute, ...]:
+def living(instances: tuple[Attribute, ...], now: Instant) -> tuple[Attribute, ...]:
+    """Those that have not expired (4.22); the very same tuple when none has."""
     left = tuple(one for one in instances if not _expired(one, now))
     return instances if len(left) == len(instances) else left
 

@@ -212,7 +212,13 @@ async def test_the_shortest_name_wins_and_ties_go_by_alphabet() -> None:
 
 async def test_a_name_that_means_something_else_is_never_used() -> None:
     context = await compiled({"speed": "https://example.org/speed"})
-    assert context.compact(DEFAULT + "speed") == DEFAULT + "speed"
+    assert context.compact(DEFAULT + "speed") == "ngsi-ld:default-context/speed"
+    assert context.expand("ngsi-ld:default-context/speed") == DEFAULT + "speed"
+
+
+def test_a_keyword_is_no_type() -> None:
+    with pytest.raises(BadRequestData, match="'type'"):
+        CORE.type("type")
 
 
 async def test_a_prefix_shortens_what_no_term_names() -> None:
