@@ -268,6 +268,9 @@ def test_the_explorer_searches_as_one_types(browser: Browser, city: Program, fau
     expect(page.get_by_role("alert")).to_contain_text("The expression is not understood.")
     page.get_by_label("Expression").fill("averageVehicleSpeed<0")
     expect(page.locator("#results")).to_contain_text("No entity fits")
+    page.evaluate("() => history.go(-2)")
+    expect(page.locator("#results tbody tr").first).to_contain_text("Dongfeng")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Entities")
     assert faults == []
 
 

@@ -120,7 +120,7 @@ class History(Struct, frozen=True, kw_only=True):
 async def explorer(city: City, who: Reader, call: Call) -> Answer:
     """Entities by type, id and expression, a page at a time."""
     search = _search(call)
-    if call.header("hx-request") and call.header("hx-target") != "body":
+    if call.header("hx-request-type") == "partial":
         return page.render(who, "found.html", search=search, **await _results(city, who, search))
     results, types = await asyncio.gather(_results(city, who, search), _types(city, who))
     return page.render(who, "entities.html", search=search, types=types, **results)

@@ -92,7 +92,7 @@ def render(who: Reader, template: str, /, *, status: int = 200, **values: Any) -
             ("Content-Security-Policy", POLICY),
             ("Content-Language", who.language),
             ("Cache-Control", "no-store"),
-            ("Vary", "Cookie, Accept-Language, HX-Request"),
+            ("Vary", "Cookie, Accept-Language, HX-Request-Type"),
             ("Referrer-Policy", "same-origin"),
         ],
     )

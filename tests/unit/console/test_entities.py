@@ -33,7 +33,7 @@ async def test_names_are_text_and_never_markup(visit) -> None:
 
 async def test_a_fault_in_the_expression_is_shown_beside_it(visit, city) -> None:
     city.refused["/ngsi-ld/v1/entities"] = BadRequestData("q: a value is missing after ==")
-    found = await visit("/entities?q=a%3D%3D", hx_request="true", hx_target="results")
+    found = await visit("/entities?q=a%3D%3D", hx_request_type="partial")
     assert found.status == 200
     assert "q: a value is missing after ==" in found.text
     assert "<html" not in found.text

@@ -41,29 +41,23 @@ export async function features(type, context, frame = {}) {
     });
 }
 
-/** One entity, normalized. */
-export const entity = (id, context) =>
-  ask(`/ngsi-ld/v1/entities/${encodeURIComponent(id)}`, "application/json", context);
+/** Where an entity is now: a GeoJSON geometry. */
+export async function place(id) {
+  const path = `/ngsi-ld/v1/entities/${encodeURIComponent(id)}?pick=location`;
+  return content((await ask(path, "application/json")).location);
+}
 
 /**
- * Calls `heard` with each change of the city, and `state` with "on" or "lost".
- * The browser reconnects by itself and the server replays what was missed.
+ * Listens to the changes of the city: `change` hears each one, `resync` that some were missed for good,
+ * `state` "on" or "lost". The browser reconnects by itself and the server replays what it still has.
  */
-export function listen(heard, state = () => {}, query = "") {
+export function listen({ change, resync, state }, query = "") {
   const source = new EventSource(`/events${query}`);
   source.onopen = () => state("on");
   source.onerror = () => state("lost");
-  for (const name of ["message", "change", "create", "update", "delete"]) {
-    source.addEventListener(name, (event) => {
-      try {
-        heard(JSON.parse(event.data));
-      } catch (fault) {
-        if (!(fault instanceof SyntaxError)) throw fault;
-      }
-    });
-  }
+  source.addEventListener("change", ({ data }) => change(JSON.parse(data)));
+  source.addEventListener("resync", resync);
   addEventListener("pagehide", () => source.close());
-  return source;
 }
 
 const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });

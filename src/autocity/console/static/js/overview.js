@@ -70,7 +70,7 @@ function differences(layer, before) {
     for (const name of layer.look) {
       const value = properties[name];
       if (old && typeof value !== "object" && value !== undefined && old[name] !== value) {
-        found.push({ layer, id, name, value, size: change(old[name], value) });
+        found.push({ layer, id, name, value, size: difference(old[name], value) });
         break;
       }
     }
@@ -78,7 +78,7 @@ function differences(layer, before) {
   return found;
 }
 
-const change = (old, value) =>
+const difference = (old, value) =>
   typeof value === "number" && typeof old === "number" ? Math.abs(value - old) / (Math.abs(old) + 1) : 1;
 
 async function refresh() {
@@ -138,13 +138,15 @@ function tell(changes) {
   while (list.children.length > LINES) list.lastElementChild.remove();
 }
 
-function hear(event) {
+function change(event) {
   heardAt.push(Date.now());
-  for (const type of event.types ?? event.type ?? []) {
+  for (const type of event.types) {
     const layer = byType.get(type.split(/[/#]/).at(-1));
     if (layer) dirty.add(layer);
   }
 }
+
+const resync = () => layers.forEach((layer) => dirty.add(layer));
 
 function state(name) {
   const live = $("live");
@@ -212,32 +214,45 @@ function closeCard() {
 
 // The table twin
 
-function drawTable() {
-  const rows = [];
-  for (const layer of [...layers].reverse()) {
-    if (!layer.on) continue;
-    for (const [id, { properties }] of layer.features) {
-      const row = document.createElement("tr");
-      const [kind, name, values, origin] = ["td", "th", "td", "td"].map((tag) => document.createElement(tag));
-      kind.textContent = layer.label;
-      name.scope = "row";
-      const link = document.createElement("a");
-      link.href = `/entities/${encodeURIComponent(id)}`;
-      link.textContent = title(properties, id);
-      name.append(link);
-      values.textContent = layer.look
-        .filter((key) => key in properties)
-        .slice(0, 4)
-        .map((key) => `${label(layer, key)} ${written(layer, key, properties[key])}`)
-        .join(" · ");
-      if (properties.synthetic) {
-        origin.append(look("synthetic").firstElementChild.cloneNode(true));
-      }
-      row.append(kind, name, values, origin);
-      rows.push(row);
-    }
+const rows = new Map();
+
+/** The table row of a feature, kept over time so that a reader's place in the table is not lost. */
+function row(layer, id, properties) {
+  const key = `${layer.key} ${id}`;
+  let found = rows.get(key);
+  if (!found) {
+    found = document.createElement("tr");
+    const [kind, name, values, origin] = ["td", "th", "td", "td"].map((tag) => document.createElement(tag));
+    kind.textContent = layer.label;
+    name.scope = "row";
+    const link = document.createElement("a");
+    link.href = `/entities/${encodeURIComponent(id)}`;
+    link.textContent = title(properties, id);
+    name.append(link);
+    if (properties.synthetic) origin.append(look("synthetic").firstElementChild.cloneNode(true));
+    found.append(kind, name, values, origin);
+    rows.set(key, found);
   }
-  document.querySelector("#twin tbody").replaceChildren(...rows);
+  const text = layer.look
+    .filter((name) => name in properties)
+    .slice(0, 4)
+    .map((name) => `${label(layer, name)} ${written(layer, name, properties[name])}`)
+    .join(" · ");
+  if (found.cells[2].textContent !== text) found.cells[2].textContent = text;
+  return found;
+}
+
+function drawTable() {
+  const wanted = [...layers]
+    .reverse()
+    .filter(({ on }) => on)
+    .flatMap((layer) => [...layer.features].map(([id, { properties }]) => row(layer, id, properties)));
+  const body = document.querySelector("#twin tbody");
+  const same = wanted.length === body.rows.length && wanted.every((one, index) => one === body.rows[index]);
+  if (same) return;
+  const focused = body.contains(document.activeElement) ? document.activeElement : null;
+  body.replaceChildren(...wanted);
+  focused?.focus();
 }
 
 function showAs(table) {
@@ -390,7 +405,7 @@ $("pause").addEventListener("click", ({ currentTarget: button }) => {
 if (narrow) $("legend").open = false;
 
 await start();
-listen(hear, state);
+listen({ change, resync, state });
 setInterval(refresh, REFRESH);
 setInterval(rate, 2000);
 setInterval(refreshFigures, FIGURES);
