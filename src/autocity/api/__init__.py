@@ -27,18 +27,17 @@ def routes(
     feed: Feed,
     *,
     metrics: Metrics | None = None,
-    name: str = "autocity",
     clock: Callable[[], Instant] = lambda: time.time_ns() // 1000,
     history_page: int = HISTORY_PAGE,
 ) -> list[Route]:
     """Every route of the API but those of identity (see `auth`).
 
-    `metrics` is what the application should observe with; `name` the pseudonym among context sources.
+    `metrics` is what the application should observe with.
     """
     return [
         *Entities(broker).routes(),
         *Batches(broker).routes(),
-        *Discovery(broker, name=name, clock=clock).routes(),
+        *Discovery(broker, clock=clock).routes(),
         *Evolution(broker, page_size=history_page).routes(),
         *Subscribing(broker).routes(),
         *Registering(broker).routes(),

@@ -19,12 +19,11 @@ TAG = "Discovery"
 
 
 class Discovery:
-    """The handlers of discovery. `name` is the platform's pseudonym among context sources (5.2.40)."""
+    """The handlers of discovery."""
 
-    def __init__(self, broker: Broker, *, name: str, clock: Callable[[], Instant]) -> None:
+    def __init__(self, broker: Broker, *, clock: Callable[[], Instant]) -> None:
         self._broker = broker
         self._desk = Desk(broker.contexts)
-        self._name = name
         self._clock = clock
         self._since = time.monotonic()
 
@@ -128,9 +127,7 @@ class Discovery:
         arguments(call)
         form = shape(call)
         context = await self._desk.context(call)
-        tenant = caller(call).tenant
-        # Each tenant is a source of its own, or a request from one to another would look like a loop.
-        alias = f"{self._name}-{hashlib.sha256(tenant.encode()).hexdigest()[:8]}" if tenant else self._name
+        alias = self._broker.sources.alias(caller(call).tenant)
         identity = {
             "id": f"urn:ngsi-ld:ContextSourceIdentity:{alias}",
             "type": "ContextSourceIdentity",

@@ -12,12 +12,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from autocity.broker.contexts import Contexts
+from autocity.broker.federate import Federation
 from autocity.broker.links import entities_of, linked_entities
 from autocity.broker.notify import Notifier
 from autocity.broker.outbound import Outbound
 from autocity.broker.periodic import Periodic
 from autocity.broker.registration import Registration
 from autocity.broker.registrations import Registrations, Seek, check_source_filters
+from autocity.broker.sources import Sources
 from autocity.broker.subscription import ABOUT_SOURCES
 from autocity.broker.subscriptions import Subscription, Subscriptions
 from autocity.broker.writing import BatchResult, Caller, Decide, Item, Writer
@@ -61,6 +63,8 @@ class Broker:
         self.registrations = Registrations(
             store, self.subscriptions, clock=clock, outbound=outbound, accept=self.notifier.accept
         )
+        self.sources = Sources(self.registrations, contexts, outbound=outbound)
+        self.federation = Federation(self.registrations, self.sources, clock)
         self._store = store
         self._clock = clock
         self._deliver = deliver
@@ -74,6 +78,7 @@ class Broker:
         self._tenants.update(await self._store.tenants())
         await self.subscriptions.open()
         await self.registrations.open()
+        await self.sources.open(self._store)
         if self._deliver:
             await self.notifier.start()
             await self._periodic.start()
@@ -88,6 +93,7 @@ class Broker:
             self._sweeper = None
         await self._periodic.stop()
         await self.notifier.stop()
+        await self.sources.close()
         await self.registrations.flush()
         await self.subscriptions.close()
 

@@ -149,7 +149,7 @@ class Source:
         found: set[str] = set()
         nothing = True
         for each in self.registration.information:
-            if each.entities and not any(self._is(info, id, types) for info in each.entities):
+            if each.entities and not any(self.describes(info, id, types) for info in each.entities):
                 continue
             if not each.attributes:
                 return EVERYTHING
@@ -157,7 +157,8 @@ class Source:
             found |= each.attributes
         return None if nothing else frozenset(found)
 
-    def _is(self, info: EntityInfo, id: str, types: Iterable[str] | None) -> bool:
+    def describes(self, info: EntityInfo, id: str, types: Iterable[str] | None = None) -> bool:
+        """Whether an entity is one of those described; `types` None: they are not known."""
         if types is not None and not set(info.types).intersection(types):
             return False
         if info.id is not None:
@@ -192,15 +193,16 @@ class Source:
             return False
         if not each.entities or not seek.selectors:
             return True
-        return any(self._selected(info, selector) for info in each.entities for selector in seek.selectors)
+        return any(self.selected(info, selector) for info in each.entities for selector in seek.selectors)
 
-    def _selected(self, info: EntityInfo, selector: Selector) -> bool:
+    def selected(self, info: EntityInfo, selector: Selector) -> bool:
+        """Whether some of the entities described may be among those selected (5.12)."""
         if selector.types is not None and not selects(selector.types, Entity(id="", types=info.types)):
             return False
         if info.id is None and info.id_pattern is None:
             return True
         if selector.ids:
-            return any(self._is(info, id, None) for id in selector.ids)
+            return any(self.describes(info, id) for id in selector.ids)
         if selector.id_pattern is not None and info.id is not None:
             return id_pattern(selector.id_pattern)(info.id)
         # Two patterns may well have an id in common (5.12).
@@ -331,9 +333,9 @@ class Registrations:
         return sorted(found, key=lambda pair: (pair[0].registration.created_at, pair[0].id))
 
     def having(
-        self, tenant: str, id: str, types: Iterable[str] | None
+        self, tenant: str, id: str, types: Iterable[str] | None, *, temporal: bool = False
     ) -> list[tuple[Source, frozenset[str]]]:
-        """Sources of the present state of an entity, with the attributes that they have of it."""
+        """Sources of an entity, its present state or its history, with the attributes they have of it."""
         index = self._indexes.get(tenant)
         if index is None:
             return []
@@ -341,7 +343,7 @@ class Registrations:
         found = [
             (source, offered)
             for source in index.for_entity(id, types)
-            if not source.registration.temporal
+            if source.registration.temporal is temporal
             and not source.registration.expired(now)
             and (offered := source.offers(id, types)) is not None
         ]

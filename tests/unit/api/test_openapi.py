@@ -34,7 +34,7 @@ def routes() -> list[Route]:
     parts: list[Any] = [
         Entities(broker),
         Batches(broker),
-        Discovery(broker, name="autocity", clock=lambda: 0),
+        Discovery(broker, clock=lambda: 0),
         Evolution(broker, page_size=30),
         Subscribing(broker),
         Hosting(broker.contexts),
