@@ -242,14 +242,12 @@ class MemoryStore:
         return logged(change, self._seq)
 
     def _note(self, evolution: Evolution, change: Change) -> None:
-        after = change.after
-        if after is None:
-            evolution.deleted_at = change.at
-            return
         if change.before is None:
             evolution.added, evolution.deleted_at = (), 0
-        evolution.types, evolution.scopes = after.types, after.scopes
-        evolution.created_at, evolution.modified_at = after.created_at, after.modified_at
+        if change.after is None:
+            evolution.deleted_at = change.at
+        if present := change.after or change.before:
+            _take(evolution, present)
 
     def _append(self, key: tuple[str, str], attribute: str, instance: Attribute) -> None:
         point = encode(attribute, instance, instance.created_at, instance.modified_at)

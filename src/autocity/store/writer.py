@@ -22,7 +22,7 @@ from autocity.store.compile import array
 from autocity.store.digest import MANY, Digest, Indexed, Looked, Paths, Provision, Row, keys
 from autocity.store.history import Point, Series
 from autocity.store.port import COUNTED, RecordWrite, StaleCommit
-from autocity.store.reader import OPERATIONS, leap, load_series
+from autocity.store.reader import OPERATIONS, leap, load_series, place
 
 GROUP = 256
 """Commits that share one transaction, at most."""
@@ -399,7 +399,8 @@ class Writer:
 
     def _point(self, number: int, point: Point) -> tuple[Any, ...]:
         series, at, lag, value, rest = point
-        return number, self._series.get(series) or self._series_number(series), at, lag, value, rest
+        ms, us = divmod(at, 1000)
+        return number, self._series.get(series) or self._series_number(series), ms, us << 20, lag, value, rest
 
     def _insert_points(self, points: list[tuple[Any, ...]]) -> None:
         """Two instances hardly ever stand at the same place of a series; only then is `n` looked for."""
@@ -489,9 +490,10 @@ class Writer:
         found = self._find(write.id, number, point.series.attribute, instance_id)
         assert found is not None
         self._db.execute(DELETE_POINT, found)
-        _, _, at, lag, _ = found
+        _, _, ms, fine, lag = found
+        created = ms * 1000 + (fine >> 20) + lag
         instance = history.decode(write.id, point, 0)
-        return self._point(number, history.encode(point.series.attribute, instance, at + lag, write.at))
+        return self._point(number, history.encode(point.series.attribute, instance, created, write.at))
 
     def _find(self, entity: str, number: int, attribute: str | None, instance_id: str) -> Key | None:
         """Where an instance stands: by what its id tells, else by the id that a replaced one keeps."""
@@ -500,16 +502,17 @@ class Writer:
             if attribute not in (None, series.attribute):
                 continue
             if parsed and parsed[0] == history.series_id(entity, series):
-                key = (number, id, *parsed[1:])
-                rest = self._db.execute(f"{SELECT_REST} AND (at, lag, n) = (?, ?, ?)", key).fetchone()
+                _, at, lag, n = parsed
+                key = (number, id, *place(at, n), lag)
+                rest = self._db.execute(f"{SELECT_REST} AND (ms, fine, lag) = (?, ?, ?)", key).fetchone()
                 if rest and not history.left_over(rest[0]).instance_id:
                     return key
             kept: list[tuple[Any, ...]] = self._db.execute(
                 f"{SELECT_REST} AND rest IS NOT NULL", (number, id)
             ).fetchall()
-            for rest, at, lag, n in kept:
+            for rest, *there in kept:
                 if history.left_over(rest).instance_id == instance_id:
-                    return number, id, at, lag, n
+                    return number, id, *there
         return None
 
     def _series_of(self, number: int) -> list[tuple[int, Series]]:
@@ -764,11 +767,11 @@ class Writer:
             self._db.execute("DELETE FROM log WHERE seq <= ?", (self._seq - LOG_LINES,))
 
 
-INSERT_POINT = "INSERT INTO point VALUES (?, ?, ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING"
+INSERT_POINT = "INSERT INTO point VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 INSERT_NEXT_POINT = """
-INSERT INTO point VALUES (?1, ?2, ?3, ?4, coalesce(
-  (SELECT max(n) + 1 FROM point WHERE (history, series, at, lag) = (?1, ?2, ?3, ?4)), 0), ?5, ?6)
+INSERT INTO point VALUES (?1, ?2, ?3, coalesce((SELECT max(fine) + 1 FROM point
+  WHERE (history, series, ms, lag) = (?1, ?2, ?3, ?5) AND fine BETWEEN ?4 AND ?4 + 1048575), ?4), ?5, ?6, ?7)
 """
 
 PUT_DELIVERY = """
@@ -779,9 +782,9 @@ ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant, subscription = excluded
   error = excluded.error, body = excluded.body
 """
 
-DELETE_POINT = "DELETE FROM point WHERE (history, series, at, lag, n) = (?, ?, ?, ?, ?)"
+DELETE_POINT = "DELETE FROM point WHERE (history, series, ms, fine, lag) = (?, ?, ?, ?, ?)"
 
-SELECT_REST = "SELECT rest, at, lag, n FROM point WHERE history = ? AND series = ?"
+SELECT_REST = "SELECT rest, ms, fine, lag FROM point WHERE history = ? AND series = ?"
 
 Key = tuple[int, int, int, int, int]
 """The primary key of a point."""

@@ -84,16 +84,17 @@ CREATE TABLE series (
   UNIQUE (attribute, dataset, kind, unit_code, written, coding)
 ) STRICT;
 
--- `n` tells apart what stands at the same place.
+-- Every byte counts here: `ms` are milliseconds since 1970, `fine` the microseconds beyond them times 2^20,
+-- plus the number that tells apart what stands at the same place; so `fine` is 0, and free, as a rule.
 CREATE TABLE point (
   history INTEGER NOT NULL,
   series INTEGER NOT NULL,
-  at INTEGER NOT NULL,
+  ms INTEGER NOT NULL,
+  fine INTEGER NOT NULL,
   lag INTEGER NOT NULL,
-  n INTEGER NOT NULL,
   value ANY,
   rest BLOB,
-  PRIMARY KEY (history, series, at, lag, n)
+  PRIMARY KEY (history, series, ms, fine, lag)
 ) STRICT, WITHOUT ROWID;
 
 -- What history knows beyond the present state: entities that are not there (any more), and types that
