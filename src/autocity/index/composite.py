@@ -17,8 +17,7 @@ from autocity.index.faults import IndexFault, refuse
 from autocity.index.frame import Frame
 from autocity.index.framework import Framework
 from autocity.index.recipe import Recipe, Step
-from autocity.index.steps import defaults
-from autocity.index.steps.treat import Treated
+from autocity.index.steps import defaults, exception
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,18 +163,15 @@ class Index:
 
     def _marks(self, unit: str, column: int, layer: int) -> list[Mark]:
         marks = []
-        for before, stage in zip((None, *self.stages), self.stages, strict=False):
+        for stage in self.stages:
+            method = _method(stage, self, column)[0]
             if unit not in stage.units:
-                marks.append(
-                    Mark(stage.name, float("nan"), _method(stage, self, column), {}, "unit screened out")
-                )
+                marks.append(Mark(stage.name, float("nan"), method, {}, "unit screened out"))
                 break
             row = stage.units.index(unit)
             value = float(stage.values[layer, row, column])
-            note = _note(before, stage, layer, row, column)
-            marks.append(
-                Mark(stage.name, value, _method(stage, self, column), _parameters(stage, self, column), note)
-            )
+            note = _note(stage, layer, row, column)
+            marks.append(Mark(stage.name, value, method, _parameters(stage, self, column), note))
         return marks
 
     def _parts(self, code: str, layer: int, row: int) -> tuple[Part, ...]:
@@ -242,31 +238,29 @@ def _weightless(framework: Framework, weights: Mapping[str, float]) -> list[str]
     ]
 
 
-def _method(stage: Stage, index: Index, column: int) -> str:
+def _method(stage: Stage, index: Index, column: int) -> tuple[str, Mapping[str, Any]]:
+    """The method and parameters that a stage used for one indicator, its exceptions heeded."""
     if stage.step is None:
-        return "as given"
-    entry = stage.step.each.get(index.codes[column])
-    method = entry if isinstance(entry, str) else (entry or {}).get("method", stage.step.method)
-    return str(method)
+        return "as given", {}
+    code = index.codes[column]
+    return (
+        exception(stage.step, code)
+        if code in stage.step.each
+        else (str(stage.step.method), stage.step.params)
+    )
 
 
 def _parameters(stage: Stage, index: Index, column: int) -> dict[str, Any]:
     """The parameters in force for one indicator, with what the column was before a normalisation."""
     if stage.step is None:
         return {}
-    method = _method(stage, index, column)
-    given = {**defaults(stage.step.kind, method), **stage.step.params}
-    resolved = {name: _one(engine._resolve(index.plan, name, v), column) for name, v in given.items()}
+    method, params = _method(stage, index, column)
+    given = {**defaults(stage.step.kind, method), **params}
+    resolved = {name: _one(engine.resolve(index.plan, name, v), column) for name, v in given.items()}
     if stage.name == "normalise":
-        position = index.stages.index(stage) - 1
-        before = index.stages[position].values[..., column].reshape(-1, 1)
-        summary = {
-            "min": lowest(before),
-            "max": highest(before),
-            "mean": mean(before),
-            "known": count(before),
-        }
-        resolved |= {f"column {name}": float(value[0, 0]) for name, value in summary.items()}
+        before = index.stages[index.stages.index(stage) - 1].values[..., column].reshape(-1, 1)
+        told = {"min": lowest, "max": highest, "mean": mean, "known": count}
+        resolved |= {f"column {name}": float(measure(before)[0, 0]) for name, measure in told.items()}
     return resolved
 
 
@@ -274,28 +268,21 @@ def _one(value: Any, column: int) -> Any:
     return float(value[column]) if isinstance(value, np.ndarray) else value
 
 
-def _note(before: Stage | None, stage: Stage, layer: int, row: int, column: int) -> str:
+def _note(stage: Stage, layer: int, row: int, column: int) -> str:
     if stage.name == "impute" and stage.record["missing"][layer, row, column]:
         return "was missing"
-    if stage.name == "treat" and before is not None:
-        return _treatment(stage, layer * len(stage.units) + row, column, layer, row)
-    return ""
+    return _treatment(stage, layer, row, column) if stage.name == "treat" else ""
 
 
-def _treatment(stage: Stage, line: int, column: int, layer: int, row: int) -> str:
-    for columns, treated in stage.record["parts"]:
-        if column in columns:
-            place = int(np.flatnonzero(columns == column)[0])
-            if treated.transformed[0].reshape(-1, len(columns))[-1, place]:
-                return "column transformed"
-            point = _point(treated, line, place, layer, row)
-            return {1: "winsorised from above", -1: "winsorised from below"}.get(point, "")
-    return ""
-
-
-def _point(treated: Treated, line: int, place: int, layer: int, row: int) -> int:
-    points = treated.points[0]
-    return int(points[line, place] if points.ndim == 2 else points[layer, row, place])
+def _treatment(stage: Stage, layer: int, row: int, column: int) -> str:
+    columns, treated = next(part for part in stage.record["parts"] if column in part[0])
+    place = int(np.flatnonzero(columns == column)[0])
+    periods, units = stage.values.shape[:2]
+    points = treated.points.reshape(periods, units, -1)
+    transformed = np.broadcast_to(treated.transformed[0], (periods, len(columns)))
+    if transformed[layer, place]:
+        return "column transformed"
+    return {1: "winsorised from above", -1: "winsorised from below"}.get(int(points[layer, row, place]), "")
 
 
 def tables(index: Index) -> dict[str, Sequence[Any]]:

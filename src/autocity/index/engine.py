@@ -31,6 +31,9 @@ FEW = 16
 """Up to this many alternatives of a step are run one after the other, each for all replications that chose
 it."""
 
+PLAIN = frozenset({"by", "values", "judgements", "allocations"})
+"""Parameters that hold mappings of their own, not one number per indicator."""
+
 STACKED: Mapping[tuple[str, str], frozenset[str]] = {
     ("treat", "winsorise_or_log"): frozenset({"winmax", "skew", "kurt", "pass_skew", "pass_kurt"}),
     ("normalise", "minmax"): frozenset({"low", "high"}),
@@ -421,8 +424,10 @@ def _family(step: Step) -> str:
     return json.dumps([step.kind, step.method, fixed, named], sort_keys=True, default=str)
 
 
-def _resolve(plan: Plan, name: str, value: Any) -> Any:
+def resolve(plan: Plan, name: str, value: Any) -> Any:
     """A parameter as written, as a number, an array per indicator, or itself."""
+    if name in PLAIN:
+        return value
     if isinstance(value, str) and value.startswith("@"):
         return plan.each_indicator(value[1:])
     if isinstance(value, Mapping):
@@ -443,10 +448,10 @@ def _arguments(plan: Plan, steps: Sequence[Step], method: str, params: Mapping[s
     """The method's own parameters; one number per replication becomes an array (K, 1, 1)."""
     names = [name for name in parameters(steps[0].kind, method) if name in params]
     if len(steps) == 1:
-        return {name: _resolve(plan, name, params[name]) for name in names}
+        return {name: resolve(plan, name, params[name]) for name in names}
     stacked = {}
     for name in names:
-        values = [np.asarray(_resolve(plan, name, s.params[name]), np.float64) for s in steps]
+        values = [np.asarray(resolve(plan, name, s.params[name]), np.float64) for s in steps]
         stacked[name] = np.stack([v.reshape(1, -1) for v in values])
     return stacked
 

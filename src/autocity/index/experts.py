@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autocity.index.arrays import Floats, divide, quantile, ranks
-from autocity.index.faults import IndexFault, refuse
+from autocity.index.faults import refuse
 
 RANDOM_INDEX = (0.0, 0.0, 0.58, 0.90, 1.12, 1.24, 1.32, 1.41, 1.45, 1.49, 1.51, 1.48, 1.56, 1.57, 1.59)
 """Saaty's mean consistency index of random reciprocal matrices of size 1 to 15."""
@@ -192,10 +192,3 @@ def _doubtful(matrix: Floats, weights: Floats) -> tuple[tuple[int, int], float]:
     row, column = np.unravel_index(int(np.abs(np.log(matrix / implied)).argmax()), matrix.shape)
     row, column = (row, column) if implied[row, column] >= 1 else (column, row)
     return (int(row), int(column)), float(implied[row, column])
-
-
-def checked(weights: Floats, items: Sequence[str]) -> dict[str, float]:
-    """Weights by the names of their items. Raises `IndexFault` when the numbers differ."""
-    if len(weights) != len(items):
-        raise IndexFault(f"{len(weights)} weights for {len(items)} items: {', '.join(items)}")
-    return dict(zip(items, weights.tolist(), strict=True))

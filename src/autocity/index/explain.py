@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autocity.index.arrays import Floats, standing
+from autocity.index.arrays import Floats, highest, standing
 from autocity.index.composite import Index, Trace
 from autocity.index.faults import IndexFault
 
@@ -50,7 +50,7 @@ def contributions(
     trace = index.trace(unit, code, period)
     layer = index.periods.index(trace.period)
     children = [part.code for part in trace.parts]
-    refuse_leaf(index, trace)
+    _refuse_leaf(index, trace)
     scores = np.stack([index[child][layer] for child in children], -1)
     row = index.units.index(unit)
     reference = _reference(index, scores, against)
@@ -70,29 +70,28 @@ def contributions(
 
 
 def strengths(
-    index: Index, unit: str, count: int = 5, *, weakest: bool = False, distinct: bool = True
+    index: Index, unit: str, count: int = 5, *, weakest: bool = False, keep_last: bool = True
 ) -> list[Standing]:
     """The indicators in which a unit ranks best (or worst), in the latest period; its values are the raw
     ones.
 
-    `distinct` leaves out indicators in which all known values are alike in rank with the unit's.
+    Without `keep_last`, indicators in which it has the last place are left out: where many units share it (a
+    zero), that says little.
     """
-    row = index._row(unit)
-    raw = index.stage("raw").values[-1] * index.plan.direction
-    places = standing(raw, axis=0)
+    row, raw = index._row(unit), index.stage("raw").values[-1]
+    places = standing(raw * index.plan.direction, axis=0)
+    last = highest(places)[0]
     found = [
-        Standing(
-            code,
-            index.framework[code].label(),
-            index.framework[code].parent or "",
-            float(places[row, i]),
-            float(index.stage("raw").values[-1, row, i]),
-            index.framework[code].unit,
-        )
+        _standing(index, code, float(places[row, i]), float(raw[row, i]))
         for i, code in enumerate(index.framework.indicators)
-        if not np.isnan(places[row, i]) and not (distinct and np.unique(places[:, i]).size < 2)
+        if not np.isnan(places[row, i]) and (keep_last or places[row, i] < last[i])
     ]
     return sorted(found, key=lambda s: -s.rank if weakest else s.rank)[:count]
+
+
+def _standing(index: Index, code: str, rank: float, value: float) -> Standing:
+    element = index.framework[code]
+    return Standing(code, element.label(), element.parent or "", rank, value, element.unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +115,7 @@ def results(index: Index, codes: Sequence[str] | None = None, period: str | None
     return Table(tuple(index.units[i] for i in order), codes, scores[order], ranks[order])
 
 
-def refuse_leaf(index: Index, trace: Trace) -> None:
+def _refuse_leaf(index: Index, trace: Trace) -> None:
     """An indicator has no parts; say where it comes from instead."""
     if not trace.parts:
         raise IndexFault(

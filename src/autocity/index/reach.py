@@ -23,6 +23,9 @@ Bounds = tuple[float, float]
 GREEDY, LOCAL, TRADES, CUTS = 60, 10, 14, 60
 """Rounds of each search; each round is one or a few batches through the engine."""
 
+GRID = 4096
+"""Points of the grid from which a search that is not concave sets out."""
+
 EDGE = 1e-9
 """How far beyond the goal a proposal is aimed, as a share of the scores' spread: equality is lost in
 rounding."""
@@ -142,9 +145,10 @@ class _Problem:
         """The cheapest point found, checked by a build of its own."""
         if self.margin(np.zeros((1, len(self.room))))[0] >= 0:
             return self._answer(np.zeros(len(self.room)), 0.0)
-        if not self.free.size or self.margin(self.room[None])[0] < 0:
-            return self._best_effort()
-        point, bound = self._cuts()
+        inside = self._inside() if self.free.size else None
+        if inside is None:
+            return self._answer(self.room, None)
+        point, bound = self._cuts(inside)
         if not self.concave:
             point = self._improved(point)
         answer = self._answer(point, bound if self.concave else None)
@@ -235,14 +239,24 @@ class _Problem:
         slopes[self.free] = (values[1:] - values[0]) / nudge
         return slopes
 
-    def _cuts(self) -> tuple[Floats, float]:
+    def _inside(self) -> Floats | None:
+        """A point that reaches the goal, the whole room if it does; None where none is found.
+
+        Where limits move with the data, more is not always better: then the way there is searched too.
+        """
+        line = np.linspace(1.0, 0.0, 65)[:, None] * self.room
+        points = np.concatenate([line, self._greedy()[None]])
+        reached = np.flatnonzero(self.margin(points) >= 0)
+        return points[reached[0]] if reached.size else None
+
+    def _cuts(self, inside: Floats) -> tuple[Floats, float]:
         """Kelley's cutting planes: each point's tangent bounds the margin from above where it is concave.
 
         Returns the cheapest point that reaches the goal, and the lower bound of the last programme.
         """
         from scipy.optimize import linprog
 
-        way, best, bound = np.zeros(len(self.room)), self.room.copy(), 0.0
+        way, best, bound = np.zeros(len(self.room)), inside, 0.0
         rows: list[Floats] = []
         sides: list[float] = []
         for _ in range(CUTS):
@@ -283,9 +297,24 @@ class _Problem:
     def _improved(self, point: Floats) -> Floats:
         """The best of several starts, each made cheaper by local programmes and by trading one way for
         another."""
-        starts = [point, self._greedy()]
+        starts = [point, self._greedy(), *self._scattered()]
+        starts = [
+            start for start, margin in zip(starts, self.margin(np.array(starts)), strict=True) if margin >= 0
+        ]
         best = min((self._local(start) for start in starts), key=self.effort)
         return self._traded(best)
+
+    def _scattered(self) -> list[Floats]:
+        """The three cheapest points that reach the goal on a grid of the room, as fine as the number of
+        indicators allows; of many indicators only the most promising six, at their ends."""
+        worth = self._slopes(np.zeros(len(self.room))) / self.price
+        chosen = self.free[np.argsort(-worth[self.free], kind="stable")][:6]
+        levels = max(2, int(GRID ** (1 / len(chosen)))) if len(self.free) == len(chosen) else 2
+        axes = [np.linspace(0.0, self.room[i], levels) for i in chosen]
+        points = np.zeros((levels ** len(chosen), len(self.room)))
+        points[:, chosen] = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(chosen))
+        reached = points[self.margin(points) >= 0]
+        return list(reached[np.argsort((reached * self.price).sum(1), kind="stable")[:3]])
 
     def _greedy(self) -> Floats:
         """An eighth of the room at a time, always where the margin gains most for its price."""
@@ -359,10 +388,6 @@ class _Problem:
         efforts = np.where(self.margin(table) >= 0, (table * self.price).sum(1), np.inf)
         best = int(efforts.argmin())
         return table[best] if efforts[best] < self.effort(way) * (1 - 1e-6) else None
-
-    def _best_effort(self) -> Proposal:
-        """Everything at its bound: the goal lies beyond."""
-        return self._answer(self.room, None)
 
     def _answer(self, way: Floats, bound: float | None) -> Proposal:
         codes = self.index.framework.indicators

@@ -65,6 +65,28 @@ def test_a_trace_tells_what_was_done(asem: Index) -> None:
     assert "was missing" in {m.note for m in asem.trace(unit, code).marks}
 
 
+def test_exceptions_and_periods_are_told(asem_framework: Framework, asem_frame: Frame) -> None:
+    both = Frame(
+        asem_frame.units,
+        asem_frame.columns,
+        np.concatenate([asem_frame.values, asem_frame.values]),
+        ("2018", "2019"),
+        groups=asem_frame.groups,
+    )
+    recipe = Recipe.of(
+        denominate={"by": {"LPI": "GDP"}},
+        treat={"across": "period", "each": {"Gas": {"winmax": 0}, "Bord": "none"}},
+        normalise={"each": {"LPI": {"high": 10.0}, "CO2": "zscore"}},
+    )
+    index = build(asem_framework, both, recipe)
+    assert index.trace("AUT", "LPI").marks[-1].parameters["high"] == 10.0
+    assert index.trace("AUT", "CO2", "2018").marks[-1].method == "zscore"
+    notes = {
+        code: {m.note for u in index.units for m in index.trace(u, code).marks} for code in ("Gas", "Bord")
+    }
+    assert notes == {"Gas": {"", "column transformed"}, "Bord": {""}}
+
+
 def test_unknown_names(asem: Index) -> None:
     for call in (
         lambda: asem.trace("XXX"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autocity.index import Index, IndexFault
-from autocity.index.experts import agreement, ahp, budget, checked, delphi
+from autocity.index.experts import agreement, ahp, budget, delphi
 
 # A textbook example: the principal eigenvalue is 3.0385, the ratio 0.0332.
 SAATY = [[1, 1 / 3, 5], [3, 1, 7], [1 / 5, 1 / 7, 1]]
@@ -89,8 +89,6 @@ def test_judgements_in_a_recipe(asem: Index) -> None:
     assert shared.weights["Sust"] == pytest.approx(0.6)
     with pytest.raises(IndexFault, match="has 2 children, not 3"):
         asem.but(weight={"method": "budget", "allocations": {"Index": [[1, 1, 1]]}})
-    with pytest.raises(IndexFault, match="2 weights for 1 items"):
-        checked(np.ones(2), ["a"])
 
 
 def test_optimised_weights_in_a_recipe(asem: Index) -> None:

@@ -475,7 +475,7 @@ def test_strengths_and_weaknesses(reference: Any, asem: Index) -> None:
 
     for unit, told in reference.json("results/str_weak.json").items():
         for key, weakest in (("Strengths", False), ("Weaknesses", True)):
-            found = strengths(asem, unit, len(told[key]["Code"]), weakest=weakest, distinct=False)
+            found = strengths(asem, unit, len(told[key]["Code"]), weakest=weakest, keep_last=False)
             assert sorted(int(s.rank) for s in found) == sorted(told[key]["Rank"])
 
 
