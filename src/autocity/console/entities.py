@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from autocity.api.asgi import Answer, Call
-from autocity.console import names, page, show, words
+from autocity.console import names, page, show
 from autocity.console.client import ROOT, City, Document, entities_path, entity_path, results_count
 from autocity.console.connect import example
 from autocity.console.page import Reader, speech
@@ -131,7 +131,7 @@ async def entity(city: City, who: Reader, call: Call) -> Answer:
     id = call.params["id"]
     found, context = await _in_own_words(city, id)
     plain = await city.get(entity_path(id), context=context, accept="application/ld+json")
-    cells = _cells(found, who.language)
+    cells = _cells(found, who)
     measures = _measures(cells)
     chosen = measures[0].attribute if measures else ""
     return page.render(
@@ -153,7 +153,7 @@ async def entity(city: City, who: Reader, call: Call) -> Answer:
 async def values_part(city: City, who: Reader, call: Call) -> Answer:
     """The table of an entity's values, as they are now."""
     found, _ = await _in_own_words(city, call.params["id"])
-    return page.render(who, "values.html", cells=_cells(found, who.language))
+    return page.render(who, "values.html", cells=_cells(found, who))
 
 
 async def history_part(city: City, who: Reader, call: Call) -> Answer:
@@ -165,7 +165,7 @@ async def history_part(city: City, who: Reader, call: Call) -> Answer:
         who,
         "history.html",
         entity_id=found["id"],
-        measures=_measures(_cells(found, who.language)),
+        measures=_measures(_cells(found, who)),
         chosen=chosen,
         span=span,
         spans=list(RANGES),
@@ -212,7 +212,7 @@ async def _results(city: City, who: Reader, search: Search) -> dict[str, Any]:
     except CityError as fault:
         return {"lines": [], "total": 0, "fault": fault.detail, "size": PAGE}
     found = msgspec.json.decode(answer.body)
-    lines = [_line(one, who.language) for one in found]
+    lines = [_line(one, who) for one in found]
     return {"lines": lines, "total": results_count(answer), "fault": "", "size": PAGE}
 
 
@@ -226,13 +226,14 @@ async def _types(city: City, who: Reader) -> list[tuple[str, str, int]]:
     return sorted(found, key=lambda one: one[1])
 
 
-def _line(found: Document, language: str) -> Line:
+def _line(found: Document, who: Reader) -> Line:
+    language = who.language
     types = _type_list(found)
     values = []
     for name, value in found.items():
         if name in FRAME or name in SHOWN_APART or not isinstance(value, int | float | str):
             continue
-        text = _scalar(value, language)
+        text = _scalar(value, who)
         if len(text) <= 24 and not text.startswith(("http", "urn:")) and not show.moment(text):
             symbol = show.unit(names.unit_code(name, types)) if isinstance(value, int | float) else ""
             values.append((names.attribute_name(name, types, language), f"{text} {symbol}".strip()))
@@ -269,11 +270,11 @@ def _head(found: Document, who: Reader) -> dict[str, Any]:
     }
 
 
-def _cells(found: Document, language: str) -> list[Cell]:
+def _cells(found: Document, who: Reader) -> list[Cell]:
     """Every attribute instance, those that are measured first, then as the entity has them."""
     types = _type_list(found)
     cells = [
-        _cell(name, instance, types, language)
+        _cell(name, instance, types, who)
         for name, content in found.items()
         if name not in FRAME
         for instance in (content if isinstance(content, list) else [content])
@@ -282,7 +283,8 @@ def _cells(found: Document, language: str) -> list[Cell]:
     return sorted(cells, key=lambda cell: (not (cell.numeric and cell.observed), not cell.observed))
 
 
-def _cell(name: str, instance: Document, types: list[str], language: str) -> Cell:
+def _cell(name: str, instance: Document, types: list[str], who: Reader) -> Cell:
+    language = who.language
     kind = str(instance.get("type", "Property"))
     value = _value(instance)
     code = instance.get("unitCode") or names.unit_code(name, types)
@@ -295,7 +297,7 @@ def _cell(name: str, instance: Document, types: list[str], language: str) -> Cel
         observed=show.moment(instance.get("observedAt")),
         dataset=str(instance.get("datasetId", "")),
         subs=[
-            (names.attribute_name(sub, types, language), _scalar(_value(part), language))
+            (names.attribute_name(sub, types, language), _scalar(_value(part), who))
             for sub, part in instance.items()
             if sub not in MEMBERS and isinstance(part, dict)
         ],
@@ -316,7 +318,7 @@ def _cell(name: str, instance: Document, types: list[str], language: str) -> Cel
         return change(common, text=show.geometry(value, language))
     if isinstance(value, dict | list) and "@value" not in value:
         return change(common, code=msgspec.json.encode(value).decode())
-    return change(common, text=_scalar(value, language), unit=show.unit(code) if numeric else "")
+    return change(common, text=_scalar(value, who), unit=show.unit(code) if numeric else "")
 
 
 def _measures(cells: list[Cell]) -> list[Cell]:
@@ -391,25 +393,25 @@ def _value(instance: Any) -> Any:
     return instance
 
 
-def _scalar(value: Any, language: str) -> str:
+def _scalar(value: Any, who: Reader) -> str:
     """A value on one line."""
     if isinstance(value, dict) and "@value" in value:
         value = value["@value"]
     if isinstance(value, bool):
-        say = words.speech(language)
+        say = speech(who)
         return say("yes") if value else say("no")
     if isinstance(value, int | float):
-        return show.number(value, language)
+        return show.number(value, who.language)
     if isinstance(value, dict):
-        return show.phrase(value, language)
+        return show.phrase(value, who.language)
     if isinstance(value, list):
-        return ", ".join(_scalar(one, language) for one in value)
+        return ", ".join(_scalar(one, who) for one in value)
     if (
         isinstance(value, str)
         and re.fullmatch(r"\d{4}-\d\d-\d\dT.+", value)
         and (instant := show.moment(value))
     ):
-        return show.when(instant, language)
+        return show.when(instant, who.language, who.clock)
     return str(value)
 
 
