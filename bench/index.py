@@ -1,8 +1,8 @@
 """Speed of the index engine in CPU seconds, as ratios to the R package COINr on the same work.
 
-COINr 1.1.14 was measured on one thread (R 4.2.2, reference BLAS): its CPU seconds stand in `COINR` and move by
-about 3% from run to run. Run with `python bench/index.py`; `--scale` adds 1,000 cities x 200 indicators x 20
-years with 10,000 replications, `--scale 2000` with fewer, which shows that time is linear in them.
+COINr 1.1.14 was measured on one thread (R 4.2.2, reference BLAS): its CPU seconds stand in `COINR` and move
+by about 3% from run to run. Run with `python bench/index.py`; `--scale` adds 1,000 cities x 200 indicators x
+20 years with 10,000 replications, `--scale 2000` with fewer, which shows that time is linear in them.
 """
 
 from __future__ import annotations

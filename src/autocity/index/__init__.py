@@ -1,5 +1,4 @@
-"""Composite indices: frameworks, recipes, scores, and what they rest on; a library of its own, imported
-lazily.
+"""Composite indices: frameworks, recipes, scores and what they rest on; a library of its own.
 
 An index is data: a `Framework` says what is measured, a `Recipe` how, a `Frame` holds the numbers; `build`
 makes an `Index` that keeps every stage. Nothing here knows a server, a clock or the rest of the platform.

@@ -1,5 +1,4 @@
-"""An index: what a framework, data and a recipe give, every stage kept and every number traceable to its
-source."""
+"""An index: what framework, data and recipe give, every stage kept, every number traceable."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Runs recipes: a framework and its data become arrays, steps are applied to them, many recipes share
-their prefix."""
+"""Runs recipes: frameworks and data as arrays, step after step, many recipes sharing their prefix."""
 
 from __future__ import annotations
 

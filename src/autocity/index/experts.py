@@ -1,5 +1,4 @@
-"""Weights that people give: pairwise comparison with its consistency, budgets of points, and rounds of a
-panel."""
+"""Weights that people give: comparison in pairs, its consistency, budgets of points, rounds of a panel."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What is behind a score: contributions down the hierarchy, strengths and weaknesses, and tables of
-results."""
+"""What is behind a score: contributions down the hierarchy, strengths and weaknesses, tables."""
 
 from __future__ import annotations
 

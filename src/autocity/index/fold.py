@@ -58,9 +58,9 @@ def fold(
     names: Sequence[str],
     failures: Failures | None = None,
 ) -> dict[int, Floats]:
-    """Every node, from leaves (1 or K, rows, indicators) and weights (1 or K, nodes); `shape` is periods and
-    units.
+    """Every node, from leaves (1 or K, rows, indicators) and weights (1 or K, nodes).
 
+    `shape` is the number of periods and of units that make the rows.
     Where a value cannot enter a mean (a zero in a geometric one), raises `IndexFault`; with `failures` given,
     it is left out and its replication told there.
     """

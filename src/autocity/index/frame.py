@@ -1,5 +1,4 @@
-"""The data of an index: periods × units × columns, with names and groups of units; read from tables, never
-made up."""
+"""The data of an index: periods × units × columns, with names and groups, read from tables."""
 
 from __future__ import annotations
 

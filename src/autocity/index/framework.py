@@ -1,5 +1,4 @@
-"""What an index measures: elements in a hierarchy with units, limits, targets, tiers, weights and sources,
-as data."""
+"""What an index measures: elements in a hierarchy with units, limits, targets, tiers, weights, sources."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Weights that give each part of an index the influence it should have, measured by its correlation with the
-index.
+"""Weights that give each part of an index its due influence, measured by correlation with the index.
 
 All starting points are improved together: one batch of weights up the hierarchy per round, differences
 included.

@@ -1,5 +1,4 @@
-"""An index over time: growth and trends of series, and what moved a unit's rank, its own effort or the
-others."""
+"""An index over time: growth and trends, and what moved a unit's rank, its own effort or the others."""
 
 from __future__ import annotations
 

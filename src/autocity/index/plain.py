@@ -1,5 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, bit for bit, and their JSON Schema; no file is
-touched."""
+"""Frozen dataclasses to plain JSON values and back, bit for bit, and their JSON Schema."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What it would take: the least effort that brings a unit to a rank or a score, proved by building the index
-again.
+"""What it would take: the least effort that brings a unit to a rank or score, proved by building again.
 
 Effort is linear: the way that each indicator is moved, as a share of its range over the units, times its
 price. Where the score is concave in the indicators (fixed limits, and means that reward balance) the answer
@@ -305,8 +304,10 @@ class _Problem:
         return self._traded(best)
 
     def _scattered(self) -> list[Floats]:
-        """The three cheapest points that reach the goal on a grid of the room, as fine as the number of
-        indicators allows; of many indicators only the most promising six, at their ends."""
+        """The three cheapest points of a grid that reach the goal.
+
+        It is as fine as the number of indicators allows; of many, only the most promising six move, to their ends.
+        """
         worth = self._slopes(np.zeros(len(self.room))) / self.price
         chosen = self.free[np.argsort(-worth[self.free], kind="stable")][:6]
         levels = max(2, int(GRID ** (1 / len(chosen)))) if len(self.free) == len(chosen) else 2

@@ -1,5 +1,4 @@
-"""How an index is made, as data: ordered steps, each a method with its parameters; nothing is calculated
-here."""
+"""How an index is made, as data: ordered steps, each a method with its parameters."""
 
 from __future__ import annotations
 

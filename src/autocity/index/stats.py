@@ -1,5 +1,4 @@
-"""What a table of indicators looks like before it is used: moments, gaps, repeats, and flags that call for
-a look."""
+"""What a table of indicators looks like before use: moments, gaps, repeats, and flags."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Distance to a standard that has tiers: what a unit meets, nearly meets and misses, and the least that
-closes a gap."""
+"""Distance to a standard with tiers: what a unit meets, nearly meets, misses, and what closes the gap."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The human development indices of the United Nations Development Programme, as its technical notes define
-them.
+"""The human development indices of the United Nations Development Programme.
 
 The HDI itself is a framework (pack "undp-hdi"); these are its adjusted forms, which no framework can hold.
 Arrays go in and come out; NaN where something is missing.

@@ -1,5 +1,4 @@
-"""Framework files that ship: what each owner has published, with source and confidence; empty where they
-have not."""
+"""Framework files that ship: what each owner has published, with source and confidence."""
 
 from __future__ import annotations
 

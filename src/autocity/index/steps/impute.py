@@ -1,5 +1,4 @@
-"""Missing values filled from what is known: from the column, the group, the row, the past, or the other
-indicators."""
+"""Missing values filled from the column, the group, the row, the past, or the other indicators."""
 
 from __future__ import annotations
 

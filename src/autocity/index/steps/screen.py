@@ -1,5 +1,4 @@
-"""Which units have enough data to be compared: each method answers a share per unit and whether it
-suffices."""
+"""Which units have enough data to be compared: each method says it of every unit."""
 
 from __future__ import annotations
 
