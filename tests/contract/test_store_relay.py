@@ -8,13 +8,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from autocity.errors import StoreUnavailable
 from autocity.model import Logged
 from autocity.store.port import Store
 from autocity.store.relay import RelayServer, RelayStore
 from autocity.store.sqlite import SQLiteStore
-from autocity.store.testing import StoreContract, creation, entity, eventually, version
+from autocity.store.testing import (
+    StoreContract,
+    Twins,
+    creation,
+    discarding,
+    entity,
+    eventually,
+    version,
+)
 
 
 class Owned(RelayStore):
@@ -51,6 +60,18 @@ class TestRelayStore(StoreContract):
     @pytest.fixture
     def reopen(self) -> Callable[[Path], Store]:
         return SQLiteStore
+
+
+class RelayTwins(Twins):
+    def make(self) -> tuple[Store, Callable[[], None]]:
+        folder, discard = discarding(TemporaryDirectory())
+        return Owned(folder), discard
+
+
+TestRelayTwins = pytest.mark.timeout(180)(RelayTwins.TestCase)
+TestRelayTwins.settings = settings(
+    max_examples=4, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture

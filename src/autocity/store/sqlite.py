@@ -56,7 +56,7 @@ class FileReads:
         self._missed: Counter[tuple[str, language.Path]] = Counter()
 
     def _start_reading(self) -> None:
-        self._reader = Reader(self.path, Budget(looks=10, entities=300))
+        self._reader = Reader(self.path, Budget(looks=2, entities=300))
         self._pool = ThreadPoolExecutor(THREADS, "autocity-reader")
 
     def _stop_reading(self) -> None:
