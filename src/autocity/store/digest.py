@@ -34,6 +34,9 @@ FACTS = 100
 TEXT = 200
 """Characters of a string that the attribute index keeps."""
 
+MAX_PATHS = 64
+"""Paths that have an attribute index, at most: each costs every write of an entity that has it."""
+
 NUMBER, STRING, BOOLEAN, DATE_TIME, DATE, TIME = range(6)
 MANY = 7
 PART = 8
@@ -315,6 +318,12 @@ def keys(path: Path, entity: Entity | None) -> tuple[Key, ...]:
     if len(found) > FACTS:
         return ((MANY, 0),)
     return tuple(dict.fromkeys([_key(fact) for fact in found]))
+
+
+def mentions(text: bytes, path: Path) -> bool:
+    """Whether an entity can have anything at the path: cheaper than to decode it."""
+    name = path.names[0]
+    return ":" not in name or msgspec.json.encode(name) in text
 
 
 def _key(fact: Fact) -> Key:

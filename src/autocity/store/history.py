@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from autocity.ld.instants import instant, timestamp
+from autocity.ld.temporal import Window, select
 from autocity.model import NGSI_LD_NULL, Attribute, Attributes, Change, Entity, Instant
 
 SCOPE = "https://uri.etsi.org/ngsi-ld/scope"
@@ -172,6 +173,24 @@ def decode(entity: str, point: Point, n: int) -> Attribute:
 def position(point: Point, n: int) -> tuple[Instant, int, str, Series, int]:
     """The order of the instances of an attribute: by time, then by when they were recorded."""
     return point.at, point.lag, point.series.dataset, point.series, n
+
+
+def selected(
+    entity: str, points: list[tuple[Point, int]], window: Window
+) -> tuple[tuple[Attribute, ...], bool]:
+    """What `ld.temporal.select` makes of the points of one attribute, with their numbers. For a window on
+    `observedAt` they lie within it already."""
+    if window.property != "observedAt":
+        points.sort(key=lambda found: position(*found))
+        return select([decode(entity, *found) for found in points], window)
+    # Times need not be read again: whoever has none stands first.
+    points.sort(key=lambda found: (found[0].series.written != "", *position(*found)))
+    if window.last_n is not None:
+        points = points[-window.last_n :]
+    cut = window.limit is not None and len(points) > window.limit
+    if window.limit is not None and cut:
+        points = points[-window.limit :] if window.last_n is not None else points[: window.limit]
+    return tuple([decode(entity, *found) for found in points]), cut
 
 
 def left_over(rest: bytes | None) -> Attribute:

@@ -12,7 +12,7 @@ import msgspec
 
 from autocity.ld import document
 from autocity.ld.query import Query, matcher, sort
-from autocity.ld.temporal import Window, select
+from autocity.ld.temporal import Window
 from autocity.model import Attribute, Delivery, Entity, Instant, Logged, Record, Stored
 from autocity.store import history
 from autocity.store.compile import (
@@ -29,7 +29,7 @@ from autocity.store.compile import (
     id_test,
 )
 from autocity.store.digest import Paths, parse_form, summarize
-from autocity.store.history import Point, Series, position
+from autocity.store.history import Point, Series
 from autocity.store.port import History, Page, TypeSummary
 
 Operation = Literal["create", "update", "delete"]
@@ -81,6 +81,7 @@ def connect(path: FilePath, *, write: bool = False) -> apsw.Connection:
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "FULL" if write else "OFF")
     db.pragma("temp_store", "memory")
+    db.pragma("journal_size_limit", 64 << 20)
     db.pragma("cache_size", -16_000)
     if not write:
         db.pragma("query_only", True)
@@ -312,7 +313,7 @@ class Reader:
         truncated = False
         for name, series in self._series_of(number, window, attributes):
             points = [found for one in series for found in self._points(number, one, window)]
-            kept, cut = _select(id, points, window)
+            kept, cut = history.selected(id, points, window)
             if kept:
                 chosen[name] = kept
             truncated = truncated or cut
@@ -541,23 +542,6 @@ def load_series(db: apsw.Connection, number: int) -> Series:
         (number,),
     ).fetchone()
     return Series(*row)
-
-
-def _select(
-    entity: str, points: list[tuple[Point, int]], window: Window
-) -> tuple[tuple[Attribute, ...], bool]:
-    """What `ld.temporal.select` makes of the points of one attribute that `_range` let through."""
-    if window.property != "observedAt":
-        points.sort(key=lambda found: position(*found))
-        return select([history.decode(entity, *found) for found in points], window)
-    # The range was exact, and times need not be read again: whoever has none stands first.
-    points.sort(key=lambda found: (found[0].series.written != "", *position(*found)))
-    if window.last_n is not None:
-        points = points[-window.last_n :]
-    cut = window.limit is not None and len(points) > window.limit
-    if window.limit is not None and cut:
-        points = points[-window.limit :] if window.last_n is not None else points[: window.limit]
-    return tuple([history.decode(entity, *found) for found in points]), cut
 
 
 def place(at: Instant, n: int = 0) -> tuple[int, int]:

@@ -19,7 +19,18 @@ from autocity.ld.query import Path
 from autocity.model import Delivery, Entity, Logged
 from autocity.store import history
 from autocity.store.compile import array
-from autocity.store.digest import MANY, Digest, Indexed, Looked, Paths, Provision, Row, keys
+from autocity.store.digest import (
+    MANY,
+    MAX_PATHS,
+    Digest,
+    Indexed,
+    Looked,
+    Paths,
+    Provision,
+    Row,
+    keys,
+    mentions,
+)
 from autocity.store.history import Point, Series
 from autocity.store.port import COUNTED, RecordWrite, StaleCommit
 from autocity.store.reader import OPERATIONS, leap, load_series, place
@@ -29,9 +40,6 @@ GROUP = 256
 
 CHUNK = 200
 """Entities whose scalars are put into a new attribute index in one transaction."""
-
-MAX_PATHS = 64
-"""Paths that have an attribute index, at most: each costs every write of an entity that has it."""
 
 LOG_LINES = 1_000_000
 LOG_SLACK = 10_000
@@ -579,7 +587,7 @@ class Writer:
         entries = [
             (indexed.id, kind, value, rid)
             for rid, text in rows
-            if _mentions(text, path)
+            if mentions(text, path)
             for kind, value in keys(path, document.load(text))
         ]
         self._insert_lookups(entries)
@@ -800,12 +808,6 @@ def load_paths(db: apsw.Connection, revision: int) -> Paths:
         indexed = Indexed(id, msgspec.json.decode(body, type=Path), filled is None, bool(overflow))
         of[tenant] = (*of.get(tenant, ()), indexed)
     return Paths(revision, of)
-
-
-def _mentions(text: bytes, path: Path) -> bool:
-    """Whether an entity can have anything at the path: cheaper than to decode it."""
-    name = path.names[0]
-    return ":" not in name or msgspec.json.encode(name) in text
 
 
 def _refusal(fault: Exception) -> Exception:
