@@ -306,7 +306,8 @@ class _Problem:
     def _scattered(self) -> list[Floats]:
         """The three cheapest points of a grid that reach the goal.
 
-        It is as fine as the number of indicators allows; of many, only the most promising six move, to their ends.
+        It is as fine as the number of indicators allows; of many, only the most promising six move, and to
+        their ends.
         """
         worth = self._slopes(np.zeros(len(self.room))) / self.price
         chosen = self.free[np.argsort(-worth[self.free], kind="stable")][:6]
