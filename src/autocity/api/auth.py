@@ -353,7 +353,7 @@ def _read(call: Call, kind: Any) -> Any:
         return msgspec.json.decode(call.body or b"{}", type=kind)
     except msgspec.ValidationError as fault:
         raise BadRequestData(str(fault)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise InvalidRequest(f"the body is not valid JSON: {fault}") from None
 
 

@@ -152,7 +152,7 @@ def decode(body: bytes) -> Any:
     """The JSON of a body, numbers as they came. Raises `InvalidRequest`."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise errors.InvalidRequest(f"the body is not JSON: {fault}") from None
     except RecursionError:
         raise errors.InvalidRequest("the body is nested too deeply") from None
