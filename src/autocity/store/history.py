@@ -273,4 +273,6 @@ def parse_instance_id(text: str) -> tuple[str, Instant, int, int] | None:
         at, lag, n = (int(number, 16) for number in numbers)
     except ValueError:
         return None
-    return (head, at, lag, n) if head.startswith(URN) else None
+    # Whoever made up an id may have made up numbers that no column holds.
+    ours = head.startswith(URN) and abs(at) < INT64 // 2 and abs(lag) < INT64 // 2 and 0 <= n < 1 << 20
+    return (head, at, lag, n) if ours else None

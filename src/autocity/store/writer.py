@@ -38,6 +38,9 @@ from autocity.store.reader import OPERATIONS, leap, load_series, place
 GROUP = 256
 """Commits that share one transaction, at most."""
 
+GROUP_ROWS = 4096
+"""Changes in one transaction beyond which no further commit joins it, so that none waits long."""
+
 CHUNK = 200
 """Entities whose scalars are put into a new attribute index in one transaction."""
 
@@ -94,6 +97,9 @@ class Writer:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="autocity-writer", daemon=True)
         self._logged: list[Logged] = []
+        self.generation = 0
+        self.paths = Paths()
+        self._sure = False
         self._load()
 
     def start(self) -> None:
@@ -122,9 +128,11 @@ class Writer:
         """Whatever waits, but at least one. The group is what arrived during the last commit: no timer."""
         job = self._jobs.get()
         jobs: list[Job] = []
+        rows = 0
         while job is not None:
             jobs.append(job)
-            if len(jobs) == GROUP:
+            rows += len(job.about)
+            if len(jobs) == GROUP or rows > GROUP_ROWS:
                 return jobs, True
             try:
                 job = self._jobs.get_nowait()
@@ -148,6 +156,9 @@ class Writer:
         )
 
     def _together(self, jobs: list[Job]) -> Announcement:
+        if not self._sure:
+            self._load()
+        before = self.generation, self.paths
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._meet((row.tenant, row.id) for job in jobs for row in job.about)
@@ -156,9 +167,10 @@ class Writer:
             logged = self._logged
             self._db.execute("COMMIT")
         except BaseException:
+            self._sure = False
+            self.generation, self.paths = before
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            self._load()
             raise
         self._logged = []
         return Announcement(answers, logged, self.generation, self.paths)
@@ -172,8 +184,10 @@ class Writer:
     def _load(self) -> None:
         """Know what the file holds; all that a rolled back transaction thought it knew is gone."""
         db = self._db
+        self._logged = []
+        self._begin()
         meta = dict(db.execute("SELECT key, value FROM meta"))
-        self.generation: int = meta["generation"]
+        self.generation = meta["generation"]
         self._seq: int = db.execute("SELECT coalesce(max(seq), 0) FROM log").get
         self._rid: int = db.execute(
             "SELECT max(coalesce((SELECT max(rid) FROM entity), 0),"
@@ -187,8 +201,7 @@ class Writer:
         }
         self._series: dict[Series, int] = {}
         self.paths = load_paths(db, meta["paths"])
-        self._logged = []
-        self._begin()
+        self._sure = True
 
     def _begin(self) -> None:
         """Nothing is pending."""

@@ -127,7 +127,16 @@ def test_an_instance_id_tells_where_the_instance_stands(at: int, lag: int, n: in
     )
 
 
-@pytest.mark.parametrize("text", ["", "urn:x:1", "urn:ngsi-ld:instance:1:2:z", "urn:other:00:1:2:3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "urn:x:1",
+        "urn:ngsi-ld:instance:1:2:z",
+        "urn:other:00:1:2:3",
+        f"urn:ngsi-ld:instance:0:{'f' * 40}:0:0",
+    ],
+)
 def test_other_ids_are_none_of_ours(text: str) -> None:
     assert parse_instance_id(text) is None
 

@@ -16,7 +16,7 @@ from autocity.ld.query import And, Comparison, Path, Query
 from autocity.ld.temporal import Window
 from autocity.store import reader, sqlite, writer
 from autocity.store.digest import digest
-from autocity.store.port import Commit
+from autocity.store.port import Commit, RecordWrite
 from autocity.store.sqlite import SQLiteStore, migrations
 from autocity.store.testing import (
     NAME,
@@ -224,6 +224,50 @@ async def test_one_commit_that_cannot_be_written_fails_alone(
     assert [type(answer).__name__ for answer in answers] == ["list", "list", "OverflowError", "list", "list"]
     assert [answers[n] for n in (0, 1, 3, 4)] == [[1], [2], [3], [4]]
     assert ids((await store.query("", car(), now=NOW)).entities) == [0, 1, 3, 4]
+    assert await store.check() == []
+
+
+async def test_no_group_grows_without_bound(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "GROUP_ROWS", 10)
+    groups: list[int] = []
+    together = writer.Writer._together
+
+    def count(self: writer.Writer, jobs: list[writer.Job]) -> writer.Announcement:
+        groups.append(sum(len(job.about) for job in jobs))
+        return together(self, jobs)
+
+    monkeypatch.setattr(writer.Writer, "_together", count)
+    await asyncio.gather(*(store.commit(creation(*(entity(8 * n + i) for i in range(8)))) for n in range(10)))
+    assert sum(groups) == 80
+    assert max(groups) <= 16
+
+
+async def test_made_up_instance_ids_are_not_found(store: SQLiteStore) -> None:
+    await store.commit(creation(entity(1, speed=1)))
+    for text in ("urn:x", "urn:ngsi-ld:instance:0:0:0:0", f"urn:ngsi-ld:instance:0:{'f' * 40}:0:0"):
+        assert not await store.forget("", "urn:ngsi-ld:Car:1", SPEED, text)
+    assert await speeds(store, "urn:ngsi-ld:Car:1") == [1]
+
+
+async def test_what_is_rolled_back_is_not_announced(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = writer.Writer._flush
+
+    def fail(self: writer.Writer) -> None:
+        flush(self)
+        raise OSError("as if the disk were gone")
+
+    monkeypatch.setattr(writer.Writer, "_flush", fail)
+    subscribe = Commit(records=(RecordWrite(tenant="new", kind="subscription", id="s", body=b"1"),))
+    generation = store.generation()
+    with pytest.raises(OSError, match="gone"):
+        await store.commit(subscribe)
+    assert store.generation() == generation
+    monkeypatch.undo()
+    assert await store.tenants() == [""]
+    await store.commit(replace(subscribe, generation=generation))
+    assert store.generation() == generation + 1
     assert await store.check() == []
 
 
