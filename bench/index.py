@@ -1,7 +1,7 @@
 """Speed of the index engine in CPU seconds, as ratios to the R package COINr on the same work.
 
 COINr 1.1.14 was measured on one thread (R 4.2.2, reference BLAS): its CPU seconds stand in `COINR` and move
-by about 3% from run to run. Run with `python bench/index.py`; `--scale` adds 1,000 cities x 200 indicators x
+by about 3% from run to run. Run with `python -m bench index`; `--scale` adds 1,000 cities x 200 indicators x
 20 years with 10,000 replications, `--scale 2000` with fewer, which shows that time is linear in them.
 """
 
@@ -22,6 +22,7 @@ from autocity.index.engine import Flow
 from autocity.index.optimise import optimise
 from autocity.index.robust import Choice, leave_one_out, noisy_weights, sensitivity, uncertainty
 from autocity.index.steps.aggregate import copeland
+from bench.report import tell
 
 DATA = Path(__file__).parents[1] / "tests/data/index"
 COINR = {
@@ -112,24 +113,24 @@ def scale(replications: int) -> None:
     ]
     uncertainty(index, choices, replications)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
-        f"{units:,} cities x {indicators} indicators x {periods} years, {replications:,} replications: "
-        f"{time.perf_counter() - wall:.1f} s, {time.process_time() - start:.1f} s of CPU, {memory:.2f} GB"
+    tell(
+        f"{units:,} cities x {indicators} indicators x {periods} years",
+        time.perf_counter() - wall,
+        "s",
+        cpu_s=round(time.process_time() - start, 1),
+        memory_gb=round(memory, 2),
+        replications=replications,
     )
 
 
-def main() -> None:
-    """Print one line per task."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str]) -> int:
+    """Tell every task in multiples of the anchor."""
+    parser = argparse.ArgumentParser(prog="python -m bench index", description=__doc__)
     parser.add_argument("--scale", type=int, nargs="?", const=10_000, help="replications at full size")
-    replications = parser.parse_args().scale
+    replications = parser.parse_args(arguments).scale
     for name, work in tasks(asem()).items():
         took, (anchor, wanted) = cpu(work), COINR[name]
-        verdict = "ok" if anchor / took >= wanted else "SHORT"
-        print(f"{name:36} {took:9.4f} s   {anchor / took:7.0f} x COINr   wanted {wanted} x   {verdict}")
+        tell(name, took, "s CPU", anchor / took, wanted=wanted)
     if replications:
         scale(replications)
-
-
-if __name__ == "__main__":
-    main()
+    return 0
