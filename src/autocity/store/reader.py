@@ -66,7 +66,7 @@ class Budget:
         return self._bound and self._looks < 0
 
     def spend(self, entities: int = 1) -> None:
-        """An entity or some ten points have been decoded."""
+        """An entity, or some five points of history, has been decoded."""
         self._entities -= entities
         if self._entities < 0:
             raise TooLong
@@ -79,7 +79,7 @@ def connect(path: FilePath, *, write: bool = False) -> apsw.Connection:
     db.set_busy_timeout(10_000)
     db.pragma("page_size", 8192)  # of a new file: a tenth smaller than with 4096, and as quick
     db.pragma("journal_mode", "wal")
-    db.pragma("synchronous", "FULL" if write else "OFF")
+    db.pragma("synchronous", "FULL")  # for readers too: whoever closes the file last completes it
     db.pragma("temp_store", "memory")
     db.pragma("journal_size_limit", 64 << 20)
     db.pragma("cache_size", -16_000)

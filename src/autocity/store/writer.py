@@ -278,11 +278,10 @@ class Writer:
         stale = list(self._stale(digest))
         if stale:
             raise StaleCommit(stale)
-        if digest.paths != self.paths.revision:
-            digest = replace(digest, rows=tuple(self._relooked(row) for row in digest.rows))
         first = self._seq + 1
+        current = digest.paths == self.paths.revision
         for row in digest.rows:
-            self._apply(row)
+            self._apply(row if current else self._relooked(row))
         for write in digest.records:
             self._put(write)
         for provision in digest.points:

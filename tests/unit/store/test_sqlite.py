@@ -196,7 +196,11 @@ async def test_more_scalars_than_an_index_keeps(store: SQLiteStore) -> None:
 
 async def test_a_commit_prepared_for_other_indexes_is_prepared_again(store: SQLiteStore) -> None:
     one, two = entity(1, speed=1), entity(1, NOW + 1, speed=2)
-    early = [digest(creation(one), store.paths), digest(Commit(changes=(change(one, two, 1),)), store.paths)]
+    again = (change(two, None, 2), change(None, two, 0))
+    early = [
+        digest(commit, store.paths)
+        for commit in (creation(one), Commit(changes=(change(one, two, 1),)), Commit(changes=again))
+    ]
     await store.commit(creation(entity(9)))
     await store.index("", Path((SPEED,)))
     for rows in early:
@@ -205,6 +209,12 @@ async def test_a_commit_prepared_for_other_indexes_is_prepared_again(store: SQLi
         query = Query(q=And((Comparison(Path((SPEED,)), "==", (speed,)),)))
         assert ids((await store.query("", query, now=NOW)).entities) == expected
     assert await store.check() == []
+
+
+async def test_every_connection_completes_the_file_durably(store: SQLiteStore) -> None:
+    for db in (store._db, store._here()._db):
+        assert db is not None
+        assert (db.pragma("journal_mode"), db.pragma("synchronous")) == ("wal", 2)
 
 
 async def test_one_commit_that_cannot_be_written_fails_alone(
