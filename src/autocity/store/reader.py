@@ -102,6 +102,7 @@ class Reader:
         self._names: dict[int, str] = {0: ""}
         self._known_series: dict[int, Series] = {}
         self._forms: dict[int, Form] = {}
+        self._last_form = 0
         self._forms_of: dict[int, Forms] = {}
         self._estimates: dict[Sql, tuple[int, int]] = {}
         self._decoded = 0
@@ -160,11 +161,14 @@ class Reader:
 
     def _learn_forms(self) -> None:
         """Forms are only ever added, so the new ones are those past the last."""
-        last = max(self._forms, default=0)
+        rows: Any = self._db.execute(
+            "SELECT id, tenant, body FROM form WHERE id > ? ORDER BY id", (self._last_form,)
+        )
         fresh: dict[int, list[Form]] = {}
-        for id, tenant, body in self._db.execute("SELECT id, tenant, body FROM form WHERE id > ?", (last,)):
+        for id, tenant, body in rows:
             form = self._forms[id] = Form(id, *parse_form(body))
             fresh.setdefault(tenant, []).append(form)
+            self._last_form = id
         for tenant, forms in fresh.items():
             known = self._forms_of.get(tenant, Forms((), {}))
             of_type = {type: list(some) for type, some in known.of_type.items()}
