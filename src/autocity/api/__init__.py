@@ -10,6 +10,7 @@ from autocity.api.asgi import Route
 from autocity.api.batches import Batches
 from autocity.api.contexts import Hosting
 from autocity.api.discovery import Discovery
+from autocity.api.federation import Dividing
 from autocity.api.ngsild import Entities
 from autocity.api.operations import Metrics, Operations
 from autocity.api.registrations import Registering
@@ -35,10 +36,14 @@ def routes(
     `metrics` is what the application should observe with.
     """
     return [
-        *Entities(broker).routes(),
-        *Batches(broker).routes(),
+        *Dividing(broker).routes(
+            [
+                *Entities(broker).routes(),
+                *Batches(broker).routes(),
+                *Evolution(broker, page_size=history_page).routes(),
+            ]
+        ),
         *Discovery(broker, clock=clock).routes(),
-        *Evolution(broker, page_size=history_page).routes(),
         *Subscribing(broker).routes(),
         *Registering(broker).routes(),
         *Hosting(broker.contexts).routes(),

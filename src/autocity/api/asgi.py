@@ -7,6 +7,7 @@ import itertools
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from copy import copy
 from time import perf_counter
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote_to_bytes
@@ -105,7 +106,8 @@ class Operation(Struct, frozen=True, kw_only=True):
 class Call:
     """One request being answered.
 
-    Path segments are percent-decoded one by one, so an id may hold any character.
+    Path segments are percent-decoded one by one, so an id may hold any character. `aside` are headers that
+    go with the answer, whatever it is.
     """
 
     __slots__ = (
@@ -114,6 +116,7 @@ class Call:
         "_query",
         "_receive",
         "application",
+        "aside",
         "headers",
         "identity",
         "method",
@@ -138,6 +141,7 @@ class Call:
         self.params: dict[str, str] = {}
         self.route = None
         self.identity = NOBODY
+        self.aside: list[tuple[str, str]] = []
         self.started = perf_counter()
         self._receive = receive
         self._limit = limit
@@ -171,6 +175,12 @@ class Call:
     def body(self) -> bytes:
         """The body; the application has read it before it calls the handler."""
         return self._body or b""
+
+    def with_body(self, body: bytes) -> Call:
+        """The same call with another body."""
+        other = copy(self)
+        other._body = body
+        return other
 
     async def read(self) -> bytes:
         """Read the body now, for who must see it before the handler does.
@@ -315,7 +325,10 @@ class Application:
                 raise _unpermitted(call.identity, route.scope)
             if call._body is None and call.method in _BODIED:
                 await call.read()
-            return await route.handle(call)
+            answer = await route.handle(call)
+            if call.aside:
+                answer.headers += call.aside
+            return answer
         except CityError as error:
             return self._refused(call, error)
         except Gone:
@@ -326,7 +339,9 @@ class Application:
             return self._refused(call, CityError(f"ask the operator about request {call.request_id}"))
 
     def _refused(self, call: Call, error: CityError) -> Answer:
-        return (self._refuse and self._refuse(call, error)) or refusal(call, error)
+        answer = (self._refuse and self._refuse(call, error)) or refusal(call, error)
+        answer.headers += call.aside
+        return answer
 
     def _find(self, call: Call) -> Route | None:
         """The route of the call, its parameters set; None when the call only asks which methods there are."""

@@ -9,6 +9,7 @@ import msgspec
 
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Route
+from autocity.api.federation import Sharing
 from autocity.api.negotiate import (
     API,
     GEO,
@@ -63,6 +64,7 @@ class Entities:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._desk = Desk(broker.contexts)
+        self._sharing = Sharing(broker)
 
     # -- provision (5.6)
 
@@ -193,7 +195,12 @@ class Entities:
         values, form = arguments(call), shape(call)
         context = await self._desk.context(call)
         view = view_of(values, context, form)
-        stored = await self._broker.retrieve_entity(caller(call), uri(call, "id"), types_of(values, context))
+        id, types = uri(call, "id"), types_of(values, context)
+        shared = await self._sharing.of(call, values, context)
+        if shared is None:
+            stored = await self._broker.retrieve_entity(caller(call), id, types)
+        else:
+            stored = await shared.retrieve(id, types, view.wanted)
         if view.attributes and not view.attributes & document.load(stored.document).attributes.keys():
             raise errors.ResourceNotFound(f"entity {stored.id} has none of the attributes asked for")
         linked = linked_of(values)
@@ -223,9 +230,15 @@ class Entities:
         query = query_of(values, context)
         limit = query.limit
         # One more than asked for tells whether there is a next page, where nobody wants them counted.
-        asked = query if query.count else msgspec.structs.replace(query, limit=limit + 1)
-        page = await self._broker.query_entities(caller(call), asked)
-        documents = [stored.document for stored in page.entities[:limit]]
+        shared = await self._sharing.of(call, values, context)
+        if shared is None:
+            asked = query if query.count else msgspec.structs.replace(query, limit=limit + 1)
+            found = await self._broker.query_entities(caller(call), asked)
+            documents = [stored.document for stored in found.entities[:limit]]
+            total, more = found.total, len(found.entities) > limit
+        else:
+            page = await shared.query(query, batch=call.method == "POST")
+            documents, total, more = page.documents, page.total, page.more
         linked = linked_of(values)
         if linked.how != "@none":
             body = await self._with_linked(call, documents, view, linked)
@@ -238,11 +251,9 @@ class Entities:
         else:
             body = document.render_all(documents, view)
         answer = await self._desk.entities(call, body, form, context)
-        if page.total is not None:
-            answer.headers.append(("NGSILD-Results-Count", str(page.total)))
-            more = query.offset + len(documents) < page.total
-        else:
-            more = len(page.entities) > limit
+        if total is not None:
+            answer.headers.append(("NGSILD-Results-Count", str(total)))
+            more = query.offset + len(documents) < total
         if limit:
             answer.headers += page_links(call, form.media, limit, query.offset, more)
         return answer

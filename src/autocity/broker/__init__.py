@@ -2,7 +2,7 @@
 
 from autocity.broker.contexts import Contexts, Served
 from autocity.broker.core import Broker
-from autocity.broker.federate import Outcome, Question, Share
+from autocity.broker.federate import Division, Outcome, Question, Share
 from autocity.broker.feed import Feed, Resync
 from autocity.broker.notify import Notifier
 from autocity.broker.outbound import Outbound
@@ -17,6 +17,7 @@ __all__ = [
     "Broker",
     "Caller",
     "Contexts",
+    "Division",
     "Feed",
     "Message",
     "Notifier",

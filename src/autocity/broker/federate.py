@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -200,6 +201,25 @@ class Federation:
         except CityError as fault:
             return Outcome(source, BadGateway(f"{source.id}: {fault.detail}"))
         return Outcome(source, refusal(source, reply) if reply.status >= 300 else None, reply)
+
+    def purging(
+        self, asked: Asked, question: Question
+    ) -> list[tuple[Source, Callable[[Words], tuple[tuple[str, str], ...]]]]:
+        """Sources that take part in a purge (5.6.21), each with the parameters to send in its words. Those
+        that have what is theirs alone are named even when they do not take it, so that this is told."""
+        if self.sources.looped(asked):
+            return []
+        query = question.query
+        seek = Seek(
+            selectors=query.selectors, attributes=question.attributes, geo=query.geo, scopes=query.scopes
+        )
+        return [
+            (source, partial(_purge_params, source, infos, question, asked.context))
+            for source, infos in self.registrations.find(asked.caller.tenant, seek)
+            if source.mode != "auxiliary"
+            and source.registration.context_source_alias not in asked.via
+            and (source.proxied or "purgeEntity" in source.supported)
+        ]
 
     # -- one entity (5.7.1, 5.7.3)
 
@@ -531,6 +551,16 @@ def messages(
         Message(method="GET", path="/entities", params=(*each, *given.items()))
         for each in _as_params(selections)
     ]
+
+
+def _purge_params(
+    source: Source, infos: Sequence[Information], question: Question, here: Context, words: Words
+) -> tuple[tuple[str, str], ...]:
+    """What is to be purged at a source, no more than it is registered for."""
+    attributes = common(question.attributes, offered(infos))
+    chosen = next(iter(_as_params(selections_of(source, infos, question.query.selectors, words.context))))
+    names = _listed("attrs", sorted(map(words.context.compact, attributes)))
+    return (*chosen, *said(question, here, words.context).items(), *names)
 
 
 def _as_params(selections: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[str, str], ...]]:

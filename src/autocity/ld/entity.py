@@ -669,6 +669,12 @@ class View(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def wanted(self) -> frozenset[str]:
+        """The attributes that are shown as far as they are named; none named means all."""
+        picked = self.pick.members if self.pick and not self.attributes else ()
+        return self.attributes or frozenset(name for name in picked if name not in _PROJECTED_MEMBERS)
+
+    @property
     def selective(self) -> bool:
         """Whether some members may not be shown."""
         return bool(self.attributes or self.pick or self.omit)
