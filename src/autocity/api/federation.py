@@ -352,21 +352,23 @@ class Dividing:
 
     async def _batch(self, path: str, call: Call, local: Handle, values: Mapping[str, Any]) -> Answer:
         operations = BATCHES[path]
+        items = decode(call.body)
         known = await self._readable(call, path)
         asked = asked_by(call, known[0][1] if known else CORE)
-        here = await self._broker.entities(asked.caller, [_id(item) for item, _, _ in known])
+        here = await self._broker.entities(asked.caller, [_id(items[place]) for place, _, _ in known])
         plan = BatchPlan()
-        for item, context, types in known:
-            id = _id(item)
+        for place, context, types in known:
+            item, id = items[place], _id(items[place])
             sent = frozenset(names_of(item, context).values()) if isinstance(item, dict) else frozenset[str]()
             if types is None and id in here:
                 types = here[id].types
-            plan.add(self._broker.federation.divide(asked, operations, id, types, sent), item, context)
+            division = self._broker.federation.divide(asked, operations, id, types, sent)
+            plan.add(division, items[place], context)
         if not plan.lots:
             return await local(call)
         # What could not be read is refused by the handler, along with what stays here.
-        taken = {_id(item) for item, _, _ in known}
-        left = plan.left + [each for each in decode(call.body) if _id(each) not in taken]
+        taken = {place for place, _, _ in known}
+        left = plan.left + [each for place, each in enumerate(items) if place not in taken]
         results, done = await asyncio.gather(
             asyncio.gather(
                 *(self._to_source(asked, path, call, operations, lot) for lot in plan.lots.values())
@@ -381,21 +383,20 @@ class Dividing:
             result.add_here(done, [_id(item) for item in left], excused)
         return result.answer()
 
-    async def _readable(
-        self, call: Call, path: str
-    ) -> list[tuple[str | Body, Context, Sequence[str] | None]]:
-        """The items of a batch that can be understood, each with its @context and the types it names."""
+    async def _readable(self, call: Call, path: str) -> list[tuple[int, Context, Sequence[str] | None]]:
+        """Those items of a batch that can be understood: place, @context, and the types named."""
         if path.endswith("/delete"):
             context = await self._desk.context(call)
             ids = decode(call.body)
-            return [(id, context, None) for id in ids if isinstance(id, str)] if isinstance(ids, list) else []
+            places = enumerate(ids) if isinstance(ids, list) else ()
+            return [(place, context, None) for place, id in places if isinstance(id, str)]
         parse = parse_entity if path.endswith(("/create", "/upsert")) else _item
-        known: list[tuple[str | Body, Context, Sequence[str] | None]] = []
-        for item, own in await self._desk.items(call):
+        known: list[tuple[int, Context, Sequence[str] | None]] = []
+        for place, (item, own) in enumerate(await self._desk.items(call)):
             if isinstance(own, Context):
                 with suppress(BadRequestData):
                     types = parse(item, own).types
-                    known.append((item, own, types if isinstance(types, tuple) else None))
+                    known.append((place, own, types if isinstance(types, tuple) else None))
         return known
 
     async def _to_source(
@@ -706,7 +707,8 @@ def _worded(item: Any, context: Context, share: Share, words: Words) -> Any:
     if isinstance(item, str):
         return item
     part = item if share.whole else _only(item, context, share.attributes)
-    return reworded(part, context, words.context)
+    bare = {name: content for name, content in part.items() if name != "@context"}
+    return reworded(bare, context, words.context)
 
 
 def _single_message(operation: str, item: Any, context: Context, share: Share, words: Words) -> Message:

@@ -285,7 +285,10 @@ class Entities:
         """Every route of this module."""
         return [
             *(Route(method=m, path=f"{API}/entities", handle=self.no_id) for m in ("PUT", "PATCH")),
-            route("POST", "/entities", self.create, "write", TAG, accepts="Entity", answers={201: ""}),
+            route(
+                "POST", "/entities", self.create, "write", TAG,
+                parameters=("local",), accepts="Entity", answers={201: "", 207: "BatchOperationResult"},
+            ),
             route(
                 "GET", "/entities", self.query, "read", TAG,
                 parameters=QUERY, formats=FORMATS, options=(*FORMATS, "sysAttrs"), geojson=True,

@@ -216,7 +216,7 @@ class Registration(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def _attribute(value: Any) -> tuple[Attribute, ...]:
     """A Context Source Property: an attribute, or a bare value."""
     try:
-        return parse_attribute(value, CORE, "value")
+        return parse_attribute(value, CORE, "description")
     except BadRequestData:
         return (Attribute(kind="Property", value=value),)
 

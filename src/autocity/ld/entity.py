@@ -150,7 +150,8 @@ def parse_attribute(
     """The instances of one attribute, for partial update (5.6.4) and replacement (5.6.19).
 
     `name` is the attribute's name as the client gave it; raises `errors.BadRequestData` also when it
-    is none. A `@context` beside the members of the attribute is not part of it.
+    is none. A `@context` beside the members of the attribute is not part of it. The attribute may also
+    come inside a fragment of its entity (5.4): alone, under its name.
     """
     iri = context.attribute(name)
     try:
@@ -164,6 +165,10 @@ def parse_attribute(
 def _attribute_fragment(body: Any, iri: str, reader: _Reader) -> tuple[Attribute, ...]:
     if isinstance(body, dict):
         members = {key: content for key, content in body.items() if key != "@context"}
+        if len(members) == 1:
+            ((name, body),) = members.items()
+            if reader.context.expand(name) == iri and isinstance(body, dict | list):
+                return _attribute_fragment(body, "", reader)
         return (reader.instance(members, iri, 0, fragment=True),)
     if isinstance(body, list) and body and all(isinstance(item, dict) for item in body):
         return reader.several(body, iri, 0)
