@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import sys
@@ -69,9 +70,24 @@ def echo_server() -> Iterator[Running]:
         yield running
 
 
+def database_server(url: str) -> int:
+    """The first process of the PostgreSQL server at an address, which must be on this machine."""
+    import asyncpg
+
+    async def ask() -> int:
+        db = await asyncpg.connect(url)
+        try:
+            backend = await db.fetchval("SELECT pg_backend_pid()")
+            return int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1])
+        finally:
+            await db.close()
+
+    return asyncio.run(ask())
+
+
 @contextlib.contextmanager
 def city(data: Path, *, workers: int = 1, store: str = "embedded") -> Iterator[Running]:
-    """`autocity serve` on a folder, on a free port."""
+    """`autocity serve` on a folder, on a free port. `store`: as the option of that name."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the tests: started once, thrown away at the end; a database for each test."""
+"""A private PostgreSQL server for the tests: started once, thrown away at the end; each has a database."""
 
 from __future__ import annotations
 

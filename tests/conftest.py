@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import clusters  # noqa: E402
+import clusters
 
 # Shared machines pause now and then; a deadline would blame the code for it.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])

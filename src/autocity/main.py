@@ -71,12 +71,21 @@ def outbound(settings: Settings) -> Outbound:
     return Outbound(allow_private=allowed, allow_loopback=allowed or is_loopback(settings.server.host))
 
 
+def is_shared(settings: Settings) -> bool:
+    """Whether the store is a server that any number of equal processes may use."""
+    return settings.store.url.startswith(("postgresql://", "postgres://"))
+
+
 def open_store(settings: Settings) -> Store:
     """The store that the settings name, not yet opened."""
     if settings.store.url == "memory":
         from autocity.store.memory import MemoryStore
 
         return MemoryStore()
+    if is_shared(settings):
+        from autocity.store.postgres import PostgresStore
+
+        return PostgresStore(settings.store.url)
     from autocity.store.sqlite import SQLiteStore
 
     folder = Path(settings.store.data)

@@ -13,8 +13,8 @@ import sys
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ import uvicorn
 from autocity import __version__
 from autocity.config import Settings, SettingsError
 from autocity.ingest.files import Sink
-from autocity.main import City, assemble, is_loopback, visitor_role
+from autocity.main import City, assemble, is_loopback, is_shared, visitor_role
+from autocity.store.port import Store
 
 log = logging.getLogger("autocity")
 
@@ -81,19 +82,20 @@ async def _serve_alone(
 async def _serve_with_workers(
     settings: Settings, listener: socket.socket, demo_seed: int | None, open_browser: bool
 ) -> None:
-    """This process owns the store and delivers; the workers answer HTTP on the shared listener."""
-    from autocity.store.relay import RelayServer
-
+    """The workers answer HTTP on the shared listener. On the embedded store this process owns the file and
+    delivers; on a server they are equal and deliver what they write, and this one watches over them."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     # A socket's path must be short (108 bytes), which a data folder's need not be.
     with tempfile.TemporaryDirectory(prefix="autocity-") as folder:
-        path = str(Path(folder) / "commits.sock")
-        async with assemble(settings, address=base_url(settings, listener)) as city:
-            relay = RelayServer(city.store, path)
-            await relay.start()
+        path = None if is_shared(settings) else str(Path(folder) / "commits.sock")
+        address = base_url(settings, listener)
+        async with (
+            assemble(settings, address=address, deliver=path is not None) as city,
+            _relaying(city.store, path),
+        ):
             workers = _Workers(settings, listener, path)
             workers.start()
             background = await _begin(city, demo_seed)
@@ -108,13 +110,30 @@ async def _serve_with_workers(
                     task.cancel()
                 await asyncio.gather(announce, watch, *background, return_exceptions=True)
                 await asyncio.to_thread(workers.stop)
-                await relay.stop()
+
+
+@asynccontextmanager
+async def _relaying(store: Store, path: str | None) -> AsyncIterator[None]:
+    """Commit for workers through a socket at `path`; None: they do that themselves."""
+    if path is None:
+        yield
+        return
+    from autocity.store.relay import RelayServer
+    from autocity.store.sqlite import SQLiteStore
+
+    assert isinstance(store, SQLiteStore)
+    relay = RelayServer(store, path)
+    await relay.start()
+    try:
+        yield
+    finally:
+        await relay.stop()
 
 
 class _Workers:
     """The HTTP processes: started, replaced when one dies, stopped together."""
 
-    def __init__(self, settings: Settings, listener: socket.socket, relay_path: str) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, relay_path: str | None) -> None:
         self._arguments = (settings, listener, relay_path, os.getpid())
         self._spawn = multiprocessing.get_context("spawn")
         self._processes: list[Any] = []
@@ -144,17 +163,19 @@ class _Workers:
                 process.kill()
 
 
-def work(settings: Settings, listener: socket.socket, relay_path: str, parent: int) -> None:
-    """One worker process: answers HTTP, reads the store itself, hands commits to the process that owns it."""
-    from autocity.store.relay import RelayStore
-
+def work(settings: Settings, listener: socket.socket, relay_path: str | None, parent: int) -> None:
+    """One worker process: answers HTTP and reads the store itself. Where another process owns the store it
+    hands commits to it and delivers nothing."""
     set_up_logs(settings)
 
     async def answer() -> None:
-        store = RelayStore(Path(settings.store.data) / "city.db", relay_path)
-        async with assemble(
-            settings, address=base_url(settings, listener), store=store, deliver=False
-        ) as city:
+        store = None
+        if relay_path is not None:
+            from autocity.store.relay import RelayStore
+
+            store = RelayStore(Path(settings.store.data) / "city.db", relay_path)
+        address = base_url(settings, listener)
+        async with assemble(settings, address=address, store=store, deliver=store is None) as city:
             server = _server(city)
             orphaned = asyncio.create_task(_stop_with_parent(parent, server))
             try:
@@ -254,6 +275,10 @@ async def _announce(
     lines.append(f"API       {address}ngsi-ld/v1")
     if city.settings.store.url == "memory":
         lines.append("Data      in memory; gone when the server stops")
+    elif is_shared(city.settings):
+        from autocity.store.postgres.connections import named
+
+        lines.append(f"Data      {named(city.settings.store.url)}")
     else:
         lines.append(f"Data      {Path(city.settings.store.data).resolve()}")
     if not is_loopback(city.settings.server.host):

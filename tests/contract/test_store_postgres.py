@@ -16,7 +16,7 @@ from clusters import Cluster
 
 pytest.importorskip("asyncpg")
 
-from autocity.store.postgres import PostgresStore, indexes, plans, reads  # noqa: E402
+from autocity.store.postgres import PostgresStore, indexes, plans, reads
 
 SEQUENCES = int(os.environ.get("AUTOCITY_TWINS", "8"))
 PLAY = settings(
@@ -35,7 +35,6 @@ class TestPostgresStore(StoreContract):
     @pytest.fixture
     def reopen(self) -> None:
         """A dump is put back by `restore`, which has tests of its own."""
-        return None
 
 
 class PostgresTwins(Twins):

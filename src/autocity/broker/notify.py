@@ -76,7 +76,7 @@ class Lane:
 
 
 class Notifier:
-    """Sends what waits in the outbox. Exactly one process of a city does."""
+    """Sends what waits in the outbox and is this process's to send (`Store.claim`)."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Notifier:
         """Take up what waits, and whatever comes."""
         self._running = True
         self._subscriptions.listeners.append(self._changed)
-        waiting = await self._store.outbox(limit=START_LIMIT)
+        waiting = await self._store.claim(limit=START_LIMIT)
         if len(waiting) < START_LIMIT:
             self.accept(waiting)
         else:
@@ -255,7 +255,7 @@ class Notifier:
         # What is under way or not yet settled is still there.
         limit = LANE_ROOM + WINDOW + len(self._settled)
         try:
-            found = await self._store.outbox(subscription=subscription, limit=limit)
+            found = await self._store.claim(subscription=subscription, limit=limit)
         except StoreUnavailable:
             lane.more = True
             log.warning("the outbox cannot be read; trying again")
@@ -371,7 +371,7 @@ class Notifier:
                 self._known.discard(delivery.id)
 
     async def _poll_on(self) -> None:
-        """Find what other processes wrote: soon after a change was committed, else now and then."""
+        """Find what processes wrote that do not deliver, or ended before they could: soon after a change was committed, else now and then."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
@@ -380,8 +380,7 @@ class Notifier:
                     await asyncio.sleep(POLL_PAUSE if len(self._known) < POLL_QUICK else POLL_SECONDS)
             self._stirred.clear()
             try:
-                waiting = await self._store.outbox(due_before=self._clock(), limit=len(self._known) + 1000)
-                self.accept(waiting)
+                self.accept(await self._store.claim(limit=len(self._known) + 1000))
             except StoreUnavailable:
                 log.warning("the outbox cannot be read; trying again")
 

@@ -67,7 +67,8 @@ class Periodic:
             for watch in [watch for watch, at in self._due.items() if at <= now]:
                 self._due[watch] = now + interval(watch)
                 try:
-                    await self.tell(watch)
+                    if await self._store.leads():
+                        await self.tell(watch)
                 except Exception:
                     log.exception(
                         "a periodic notification was left out",

@@ -383,6 +383,12 @@ class MemoryStore:
         )
         return list(islice(waiting, limit))
 
+    async def claim(self, *, subscription: str | None = None, limit: int = 1000) -> list[Delivery]:
+        return await self.outbox(subscription=subscription, limit=limit)
+
+    async def leads(self) -> bool:
+        return True
+
     async def log(self, after: int, limit: int = 1000, tenant: str | None = None) -> list[Logged]:
         first = self._log[0].seq if self._log else 1
         lines = islice(self._log, max(0, after + 1 - first), None)

@@ -191,6 +191,14 @@ class Store(Protocol):
         """Deliveries waiting (or dead), in the order in which they were first written; with
         `due_before` only those whose `due_at` is not after it."""
 
+    async def claim(self, *, subscription: str | None = None, limit: int = 1000) -> list[Delivery]:
+        """Deliveries waiting that this process is to send, and no other one, in the order in which they
+        were first written: all of one subscription, else at least those that nobody sends. What a process
+        writes is its own from the first time that it asked; what it left when it ended goes to another."""
+
+    async def leads(self) -> bool:
+        """Whether this process, of all that have the store open, does what only one shall do."""
+
     async def log(self, after: int, limit: int = 1000, tenant: str | None = None) -> list[Logged]:
         """The change log from `after` (exclusive) on. Sequence numbers have no gaps, so a first line
         other than `after + 1` tells that older lines have been let go (the newest million are kept)."""

@@ -158,6 +158,13 @@ class FileReads:
     ) -> list[Delivery]:
         return self._here().outbox(due_before, subscription, dead, limit)
 
+    async def claim(self, *, subscription: str | None = None, limit: int = 1000) -> list[Delivery]:
+        # Only the process that owns the file sends.
+        return await self.outbox(subscription=subscription, limit=limit)
+
+    async def leads(self) -> bool:
+        return True
+
     async def log(self, after: int, limit: int = 1000, tenant: str | None = None) -> list[Logged]:
         return self._here().log(after, limit, tenant)
 

@@ -509,6 +509,15 @@ class StoreContract:
         assert await store.outbox(dead=True, subscription="urn:s:1") == []
         assert [one.id for one in await store.outbox(subscription="urn:s:1")] == ["n:2"]
 
+    async def test_a_sender_alone_has_all_that_waits(self, store: Store) -> None:
+        await store.commit(Commit(deliveries=tuple(delivery(n) for n in (3, 1))))
+        assert [one.id for one in await store.claim()] == ["n:3", "n:1"]
+        other = delivery(2, subscription="urn:s:2", due_at=NOW)
+        await store.commit(Commit(deliveries=(other, delivery(4, dead=True)), settled=("n:1",)))
+        assert await store.claim(subscription="urn:s:2") == [other]
+        assert [one.id for one in await store.claim(subscription="urn:s:1")] == ["n:3"]
+        assert await store.leads()
+
     async def test_the_log_tells_all_in_order(self, store: Store) -> None:
         one, two = entity(1, speed=1, name="a"), entity(1, NOW + 1, speed=2)
         await store.commit(Commit(changes=(change(None, one, 0, actor="ann"),)))

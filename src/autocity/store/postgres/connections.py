@@ -17,14 +17,21 @@ if TYPE_CHECKING:
 CHANNEL = "autocity"
 """Where commits are announced (LISTEN)."""
 
-SCHEMA_LOCK, SENDER_LOCK = 0x41435459, 0x41435453
-"""Advisory locks: of who changes the schema, and (first half) of who sends notifications."""
+SCHEMA_LOCK, LEADER_LOCK, SENDER_LOCK = 0x41435459, 0x4143544C, 0x41435453
+"""Advisory locks: of who changes the schema, who does what one process does for all, and (the first of
+two numbers) who sends notifications."""
 
 SETTINGS = {
     "application_name": "autocity",
     "search_path": "autocity, public",
-    # Every statement here is short; compiling it would take longer than running it.
+    # Every statement here is short; compiling it would take longer than running it, and so would planning
+    # it each time. Plans may be made while the tables are nearly empty, or before anything was counted, so
+    # none may be chosen that reads a whole table.
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "timezone": "UTC",
 }
 

@@ -16,7 +16,7 @@ from autocity.store.postgres.tables import key
 if TYPE_CHECKING:
     import asyncpg
 
-CHUNK = 200
+CHUNK = 500
 """Entities whose scalars are put into a new attribute index in one transaction."""
 
 # Whoever holds the one row of the city waits for commits under way, and makes later ones know the new paths.
@@ -68,7 +68,7 @@ async def fill(db: asyncpg.Connection[Any], know: Knowledge, tenant: str, path: 
         (entry, rid)
         for rid, text in rows
         if mentions(text, path)
-        for entry in keys(path, document.load(text))
+        for entry in keys(path, document.load_part(text, path.names[:1]))
     ]
     await db.execute(
         "INSERT INTO lookup SELECT $1, * FROM unnest($2::bytea[], $3::bigint[]) ON CONFLICT DO NOTHING",

@@ -16,7 +16,19 @@ from autocity.ld.temporal import Window
 from autocity.model import Attribute, Delivery, Entity, Instant, Logged, Record, Stored
 from autocity.store import compile as compiling
 from autocity.store import history
-from autocity.store.compile import Rids, Schema, Sql, attributes_of, choose, draft, id_test, wanting
+from autocity.store.compile import (
+    FAR,
+    Choice,
+    Draft,
+    Rids,
+    Schema,
+    Sql,
+    attributes_of,
+    choose,
+    draft,
+    id_test,
+    wanting,
+)
 from autocity.store.digest import Paths, parse_form, summarize
 from autocity.store.history import Point, Series
 from autocity.store.listeners import Listeners
@@ -31,7 +43,7 @@ from autocity.store.postgres.tables import PostgresTables, numbered
 if TYPE_CHECKING:
     import asyncpg
 
-BUSY = 500
+BUSY = 200
 """A query that decodes more entities than this to find its answer asks for an attribute index."""
 
 CHUNK, LARGEST = 100, 200
@@ -62,7 +74,7 @@ class Reads:
         self._listeners = Listeners()
         self._asked: dict[tuple[int, str], list[asyncio.Future[Stored | None]]] = {}
         self._asking = 0
-        self._estimates: dict[str, tuple[int, int]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told = 0
 
@@ -166,10 +178,16 @@ class Reads:
 
     async def _query(self, tenant: str, number: int, query: Query, now: Instant) -> Page:
         revision = self.know.revision
-        plan, wanted = await self.plan(tenant, number, query, now)
-        if plan is None:
+        schema = self._schema(tenant, number)
+        drafted = draft(query, schema)
+        if not drafted.left:
             self._current(revision, await self._value("SELECT revision FROM knowledge"))
             return Page([], 0 if query.count else None)
+        if (only := _only(drafted, query)) and (
+            page := await self._gathered(revision, drafted, only, query, now)
+        ):
+            return page
+        plan = await self.plan(drafted, query, now)
         if plan.exact and not query.order:
             rows = await self._page(revision, plan, COLUMNS, query.limit, query.offset)
             total = await self._total(revision, plan, now) if query.count else None
@@ -183,40 +201,58 @@ class Reads:
             if end is not None and len(found) >= end:
                 break
         if read > BUSY:
-            for path in wanted:
+            for path in wanting(query, schema, plan.exact):
                 await self._want(tenant, path)
         return _paged(found, query)
 
-    async def plan(
-        self, tenant: str, number: int, query: Query, now: Instant
-    ) -> tuple[Plan | None, tuple[Path, ...]]:
-        """How a query will be answered, None when nothing can match; and the paths whose index it misses."""
-        schema = Schema(
+    def _schema(self, tenant: str, number: int) -> Schema:
+        return Schema(
             self.know.forms_of(number),
             {one.path: one for one in self.paths.of.get(tenant, ())},
             PostgresTables(number),
         )
-        left, decided, known = draft(query, schema)
-        if not left:
-            return None, ()
+
+    async def plan(self, drafted: Draft, query: Query, now: Instant) -> Plan:
+        """How a query will be answered."""
+        left, decided, known = drafted
         choice = choose(query, known, {rids.sql: await self._estimate(rids) for rids in known if rids})
-        return (
-            plans.plan([form.id for form in left], choice, decided, now),
-            wanting(query, schema, choice.exact),
-        )
+        return plans.plan([form.id for form in left], choice, decided, now)
+
+    async def _gathered(
+        self, revision: int, drafted: Draft, only: Rids, query: Query, now: Instant
+    ) -> Page | None:
+        """The answer to a query that one set decides, unless that is large."""
+        name = _name(only.sql)
+        if self._size(name) == compiling.SMALL:
+            return None
+        plan = plans.plan([form.id for form in drafted.left], Choice((), (), True), False, now)
+        text, values = plans.gathered(plan, only.sql, COLUMNS, query.limit, query.offset, compiling.SMALL)
+        rows = await self._fetch(text, *values)
+        self._current(revision, rows[0]["revision"])
+        self._remember(name, rows[0]["size"])
+        if rows[0]["size"] == compiling.SMALL:
+            return None
+        return Page([Stored(*row[1:4]) for row in rows if row["rid"] is not None])
 
     async def _estimate(self, rids: Rids) -> int:
-        """How many rids a set has, up to `SMALL`; remembered while little changes."""
-        name = f"{rids.sql.text}{rids.sql.values}"
-        known = self._estimates.get(name)
-        if known and self._told - known[0] < compiling.SMALL:
-            return known[1]
-        if len(self._estimates) > 1024:
-            self._estimates.clear()
-        text = numbered(f"SELECT count(*) FROM (SELECT FROM ({rids.sql.text}) s LIMIT {compiling.SMALL}) s")
-        count = int(await self._value(text, *rids.sql.values))
-        self._estimates[name] = self._told, count
-        return count
+        """How many rids a set has, up to `SMALL`."""
+        name = _name(rids.sql)
+        size = self._size(name)
+        if size is None:
+            text = f"SELECT count(*) FROM (SELECT FROM ({rids.sql.text}) s LIMIT {compiling.SMALL}) s"
+            size = int(await self._value(numbered(text), *rids.sql.values))
+            self._remember(name, size)
+        return size
+
+    def _size(self, name: str) -> int | None:
+        """How many rids a set had, as long as little has changed since."""
+        known = self._sizes.get(name)
+        return known[1] if known and self._told - known[0] < compiling.SMALL else None
+
+    def _remember(self, name: str, size: int) -> None:
+        if len(self._sizes) > 1024:
+            self._sizes.clear()
+        self._sizes[name] = self._told, size
 
     def _current(self, planned: int, present: int) -> None:
         if present != planned:
@@ -532,6 +568,18 @@ _decode_past = msgspec.json.Decoder(Past).decode
 
 def _past(text: str | None) -> Past:
     return _decode_past(text) if text else Past()
+
+
+def _name(sql: Sql) -> str:
+    return f"{sql.text}{sql.values}"
+
+
+def _only(drafted: Draft, query: Query) -> Rids | None:
+    """The one set that decides a query of which a page is wanted, and no more."""
+    if len(drafted.known) != 1 or query.order or query.count or query.offset + query.limit > FAR:
+        return None
+    (only,) = drafted.known
+    return only if only is not None and only.exact and only.seek is not None else None
 
 
 def delivery_of(row: Sequence[Any]) -> Delivery:

@@ -15,6 +15,7 @@ from autocity.store.port import Commit
 from autocity.store.postgres import dump, indexes, past
 from autocity.store.postgres.connections import (
     CHANNEL,
+    LEADER_LOCK,
     SENDER_LOCK,
     connect,
     migrate,
@@ -22,7 +23,6 @@ from autocity.store.postgres.connections import (
     refusing,
 )
 from autocity.store.postgres.reads import DELIVERY, Reads, delivery_of
-from autocity.store.postgres.tables import numbered
 from autocity.store.postgres.writing import Writing
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ READERS = 6
 """Connections that a process reads through, at most."""
 
 LOG_LINES, LOG_SLACK = 1_000_000, 10_000
+REMIND_SECONDS = 5.0
+"""How often a process is told again of deliveries that it has: of some it may not know, for what waited
+for the commit was cancelled."""
+
 LISTEN_SECONDS = 1.0
 """Between two attempts to listen again when the connection was lost."""
 
@@ -51,6 +55,8 @@ class PostgresStore(Reads):
         self._listening: asyncpg.Connection[Any] | None = None
         self._open = False
         self._holder = 0
+        self._leads = False
+        self._reminded = -REMIND_SECONDS
         self._generation = 0
         self._latest = 0
         self._own: dict[int, list[Logged]] = {}
@@ -175,6 +181,7 @@ class PostgresStore(Reads):
         """Hear of every commit; then know what was committed before."""
         async with refusing():
             db = self._listening = await connect(self.url)
+            self._leads = False
             db.add_termination_listener(self._lost)
             await db.add_listener(CHANNEL, self._notified)
             if self._holder:
@@ -249,12 +256,21 @@ class PostgresStore(Reads):
         if not self._holder:
             await self._register()
         taken = await self._fetch(TAKE, self._holder, SENDER_LOCK, subscription, limit)
-        if subscription is None:
+        now = asyncio.get_running_loop().time()
+        if subscription is None and now < self._reminded + REMIND_SECONDS:
             return [delivery_of(row) for row in sorted(taken, key=lambda row: row["seq"])]
-        text = numbered(
-            f"{DELIVERY} WHERE d.holder = ? AND d.subscription = ? AND NOT d.dead ORDER BY d.seq LIMIT ?"
-        )
-        return [delivery_of(row) for row in await self._fetch(text, self._holder, subscription, limit)]
+        if subscription is None:
+            self._reminded = now
+        return [delivery_of(row) for row in await self._fetch(HELD, self._holder, subscription, limit)]
+
+    async def leads(self) -> bool:
+        if self._listening is None:
+            raise StoreUnavailable("the store is closed")
+        if not self._leads:
+            async with refusing():
+                # Held with the connection, so it is free again as soon as this process is gone.
+                self._leads = await self._listening.fetchval("SELECT pg_try_advisory_lock($1)", LEADER_LOCK)
+        return self._leads
 
     async def _register(self) -> None:
         if self._listening is None:
@@ -270,6 +286,9 @@ class PostgresStore(Reads):
     async def backup(self, target: str) -> None:
         await dump.backup(self.url, target)
 
+
+HELD = f"""{DELIVERY} WHERE d.holder = $1 AND ($2::text IS NULL OR d.subscription = $2) AND NOT d.dead
+ORDER BY d.seq LIMIT $3"""
 
 TAKE = """
 WITH alive AS (
