@@ -10,10 +10,12 @@ from autocity.api.asgi import Route
 from autocity.api.batches import Batches
 from autocity.api.contexts import Hosting
 from autocity.api.discovery import Discovery
+from autocity.api.entitymaps import Maps
 from autocity.api.federation import Dividing
 from autocity.api.ngsild import Entities
 from autocity.api.operations import Metrics, Operations
 from autocity.api.registrations import Registering
+from autocity.api.snapshots import Freezing
 from autocity.api.subscriptions import Subscribing
 from autocity.api.temporal import Evolution
 from autocity.broker import Broker, Feed
@@ -46,6 +48,8 @@ def routes(
         *Discovery(broker, clock=clock).routes(),
         *Subscribing(broker).routes(),
         *Registering(broker).routes(),
+        *Maps(broker).routes(),
+        *Freezing(broker).routes(),
         *Hosting(broker.contexts).routes(),
         *Operations(broker, feed, metrics or Metrics()).routes(),
         *openapi.routes(),

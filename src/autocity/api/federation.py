@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,24 @@ from autocity.api import errors as problems
 from autocity.api.asgi import Answer, Call, Route
 from autocity.api.negotiate import API, JSON, Desk, arguments, caller, decode, is_attribute_name, uri
 from autocity.api.queries import form_of, query_of, types_of
-from autocity.broker import Asked, Broker, Division, Message, Outcome, Question, Share, Words, segment
+from autocity.broker import (
+    WINDOW,
+    Asked,
+    Broker,
+    Division,
+    EntityMap,
+    Found,
+    History,
+    Local,
+    Message,
+    Outcome,
+    Question,
+    Share,
+    Words,
+    among,
+    as_entity,
+    segment,
+)
 from autocity.errors import BadRequestData, CityError, Conflict, ResourceNotFound
 from autocity.ld import document
 from autocity.ld.assembly import names_of, narrowed, reworded, reworded_attribute
@@ -33,7 +51,8 @@ from autocity.ld.entity import (
     parse_instances,
 )
 from autocity.ld.query import Query, Select, TypeIs
-from autocity.model import Fragment, Stored
+from autocity.ld.temporal import Window, select
+from autocity.model import Entity, Fragment, Stored
 
 Handle = Callable[[Call], Awaitable[Answer]]
 Body = dict[str, Any]
@@ -53,61 +72,222 @@ class Page(Struct, frozen=True):
 
 
 class Sharing:
-    """Whether, and how, context sources take part in what is read."""
+    """Whether, and how, context sources and entity maps take part in what is read."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     async def of(self, call: Call, values: Mapping[str, Any], context: Context) -> Shared | None:
-        """How sources take part in a request; None when they do not (6.3.18)."""
-        if self._broker.registrations.idle or alone(call, values):
+        """How a read goes beyond what is held here (6.3.18); None when it does not."""
+        apart = alone(call, values)
+        mapped = "ngsild-entitymap" in call.headers or values.get("entityMap", False)
+        if not mapped and (apart or self._broker.registrations.idle):
             return None
         await self._broker.registrations.catch_up()
-        return Shared(self._broker, call, values, asked_by(call, context))
+        return Shared(self._broker, call, values, asked_by(call, context), nobody=apart)
 
 
 class Shared:
-    """One read in which context sources take part."""
+    """One read in which context sources take part (`nobody`: none does), or an entity map."""
 
-    def __init__(self, broker: Broker, call: Call, values: Mapping[str, Any], asked: Asked) -> None:
+    def __init__(
+        self, broker: Broker, call: Call, values: Mapping[str, Any], asked: Asked, *, nobody: bool = False
+    ) -> None:
+        self.status = 200
         self._broker = broker
+        self._federation = broker.federation
         self._call = call
         self._values = values
         self._asked = asked
+        self._only: frozenset[str] | None = frozenset() if nobody else None
+
+    # -- entities (5.7.1, 5.7.2)
 
     async def retrieve(self, id: str, types: Select | None, attributes: frozenset[str]) -> Stored:
         """An entity as a document (5.7.1). Raises ResourceNotFound."""
-        try:
-            here = document.load((await self._broker.retrieve_entity(self._asked.caller, id, types)).document)
-        except ResourceNotFound:
-            here = None
-        params = [("type", self._values["type"])] if "type" in self._values else []
-        found = await self._broker.federation.retrieve(
-            self._asked, id, here, types=types, attributes=attributes, params=params
+        map = await self._map()
+        here: Entity | None = None
+        with suppress(ResourceNotFound):
+            stored = await self._broker.retrieve_entity(self._asked.caller, id, types)
+            here = document.load(stored.document)
+        found = await self._federation.retrieve(
+            self._asked,
+            id,
+            here,
+            types=types,
+            attributes=attributes,
+            params=self._passed("type"),
+            only=self._only if map is None else frozenset(map.entities.get(id, ())),
         )
         self._warn(found.warnings)
+        if map is None and self._values.get("entityMap"):
+            await self._keep(found.origins)
         if not found.entities:
             raise ResourceNotFound(f"entity {id} does not exist")
         return Stored(id, 0, document.dump(found.entities[0]))
 
-    async def query(self, query: Query, *, batch: bool = False) -> Page:
+    async def query(self, query: Query) -> Page:
         """A page of entities (5.7.2). Raises BadRequestData for an order, which no source can be held to."""
-        split = bool(self._values.get("splitEntities"))
-        question = Question(query=query, values=self._values, split=split, batch=batch)
-        federation = self._broker.federation
-        if query.order and federation.matching(self._asked, question):
+        question = self.question(query)
+        if query.order and self._federation.matching(self._asked, question, self._only):
             raise BadRequestData("orderBy asks one platform only; add local=true (5.7.2.4)")
-
-        async def local(query: Query) -> list[Any]:
-            page = await self._broker.query_entities(self._asked.caller, query)
-            return [document.load(stored.document) for stored in page.entities]
-
-        found = await federation.query(self._asked, question, local)
+        map = await self._map()
+        if map is not None:
+            return _page(*await self._of_map(map, question, self.local))
+        if self._values.get("entityMap"):
+            found = await self.gather(question, self.local)
+            await self._keep(found.origins)
+            self.status = 201
+            end = query.offset + query.limit
+            total = len(found.entities) if query.count else None
+            return _page(found.entities[query.offset : end], total, end < len(found.entities))
+        found = await self._federation.query(self._asked, question, self.local, only=self._only)
         self._warn(found.warnings)
-        return Page([document.dump(each) for each in found.entities], found.total, found.more)
+        return _page(found.entities, found.total, found.more)
+
+    def question(self, query: Query, window: Window | None = None) -> Question:
+        """The query as sources are asked it."""
+        split = bool(self._values.get("splitEntities")) and self._only is None
+        batch = self._call.method == "POST"
+        return Question(query=query, values=self._values, split=split, batch=batch, window=window)
+
+    async def gather(self, question: Question, local: Local) -> Found:
+        """All that a query is about, from everywhere."""
+        found = await self._federation.query(self._asked, question, local, only=self._only, every=True)
+        self._warn(found.warnings)
+        return found
+
+    async def local(self, query: Query) -> list[Entity]:
+        """What is held here."""
+        page = await self._broker.query_entities(self._asked.caller, query)
+        return [document.load(stored.document) for stored in page.entities]
+
+    # -- history (5.7.3, 5.7.4)
+
+    async def retrieve_history(self, id: str, window: Window, attributes: Sequence[str]) -> History:
+        """The history of an entity (5.7.3). Raises ResourceNotFound."""
+        map = await self._map()
+        here: Entity | None = None
+        with suppress(ResourceNotFound):
+            caller = self._asked.caller
+            here = as_entity(await self._broker.retrieve_temporal(caller, id, window, attributes))
+        found = await self._federation.retrieve(
+            self._asked,
+            id,
+            here,
+            attributes=frozenset(attributes),
+            params=self._passed(*WINDOW),
+            only=self._only if map is None else frozenset(map.entities.get(id, ())),
+            temporal=True,
+        )
+        self._warn(found.warnings)
+        if map is None and self._values.get("entityMap"):
+            await self._keep(found.origins)
+        if not found.entities:
+            raise ResourceNotFound(f"nothing was recorded of entity {id}")
+        return as_history(found.entities[0], window)
+
+    async def query_history(
+        self, query: Query, window: Window, attributes: Sequence[str]
+    ) -> tuple[list[History], int | None, bool]:
+        """A page of histories (5.7.4), how many there are when that was asked for, and whether more."""
+        question = self.question(query, window)
+
+        async def local(query: Query) -> list[Entity]:
+            caller = self._asked.caller
+            found, _ = await self._broker.query_temporal(caller, query, window, attributes)
+            return [as_entity(each) for each in found]
+
+        map = await self._map()
+        if map is not None:
+            entities, total, more = await self._of_map(map, question, local)
+        elif self._values.get("entityMap"):
+            found = await self.gather(question, local)
+            await self._keep(found.origins)
+            self.status = 201
+            end = query.offset + query.limit
+            entities, total = found.entities[query.offset : end], len(found.entities) if query.count else None
+            more = end < len(found.entities)
+        else:
+            found = await self._federation.query(self._asked, question, local, only=self._only)
+            self._warn(found.warnings)
+            entities, total, more = found.entities, found.total, found.more
+        return [as_history(each, window) for each in entities], total, more
+
+    # -- entity maps (5.5.14)
+
+    async def _map(self) -> EntityMap | None:
+        """The map that the request refers to, if it is still there; a new one is made otherwise."""
+        said = self._call.headers.get("ngsild-entitymap")
+        if said is None:
+            return None
+        id = unquote(said.rstrip("/").rpartition("/")[2])
+        try:
+            map = await self._broker.entity_maps.get(self._asked.caller.tenant, id)
+        except ResourceNotFound:
+            self._values = {**self._values, "entityMap": True}
+            return None
+        self._call.aside.append(("NGSILD-EntityMap", said))
+        return map
+
+    async def _of_map(
+        self, map: EntityMap, question: Question, local: Local
+    ) -> tuple[list[Entity], int | None, bool]:
+        """A page of the entities of a map; those that do not fit any more leave it (5.5.9.3)."""
+        query, ids = question.query, list(map.entities)
+        entities: list[Entity] = []
+        gone: list[str] = []
+        at = query.offset
+        while len(entities) < query.limit and at < len(ids):
+            chunk = ids[at : at + query.limit - len(entities)]
+            at += len(chunk)
+            wanted = among(question, chunk)
+            if not wanted.query.selectors:
+                gone += chunk
+                continue
+            whole = replace(wanted, query=replace(wanted.query, offset=0, limit=len(chunk), count=False))
+            only = frozenset(source for id in chunk for source in map.entities[id])
+            found = await self._federation.query(self._asked, whole, local, only=only)
+            self._warn(found.warnings)
+            by_id = {each.id: each for each in found.entities}
+            entities += [by_id[id] for id in chunk if id in by_id]
+            gone += [id for id in chunk if id not in by_id]
+        await self._broker.entity_maps.drop(map, gone)
+        return entities, len(ids) - len(gone) if query.count else None, at < len(ids)
+
+    async def _keep(self, origins: Mapping[str, list[str]]) -> EntityMap:
+        """Keep what was found as an entity map, and tell where."""
+        lifetime = self._values.get("entityMapLifetime")
+        map = await self._broker.entity_maps.create(self._asked.caller.tenant, origins, lifetime)
+        self._call.aside.append(("NGSILD-EntityMap", f"{API}/entityMaps/{segment(map.id)}"))
+        return map
+
+    async def map_of(self, question: Question, local: Local) -> EntityMap:
+        """A new entity map of all that a query is about (5.14.4, 5.14.5)."""
+        return await self._keep((await self.gather(question, local)).origins)
+
+    def _passed(self, *names: str) -> list[tuple[str, str]]:
+        return [(name, str(self._values[name])) for name in names if name in self._values]
 
     def _warn(self, warnings: Iterable[str]) -> None:
         self._call.aside.extend(("NGSILD-Warning", each) for each in warnings)
+
+
+def _page(entities: Iterable[Entity], total: int | None, more: bool) -> Page:
+    return Page([document.dump(each) for each in entities], total, more)
+
+
+def as_history(entity: Entity, window: Window) -> History:
+    """What was recorded of an entity by several sources, its instances in order and within the window."""
+    attributes = {iri: select(instances, window)[0] for iri, instances in entity.attributes.items()}
+    return History(
+        id=entity.id,
+        types=entity.types,
+        scopes=entity.scopes,
+        attributes={iri: instances for iri, instances in attributes.items() if instances},
+        created_at=entity.created_at,
+        modified_at=entity.modified_at,
+    )
 
 
 def asked_by(call: Call, context: Context) -> Asked:

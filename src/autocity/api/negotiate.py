@@ -15,9 +15,10 @@ from msgspec import Struct
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Operation, Route, Scope
 from autocity.api.versions import CURRENT, Version, conform, parse
-from autocity.broker import Caller, Contexts
+from autocity.broker import Caller, Contexts, shadow
 from autocity.errors import CityError
 from autocity.ld.context import CORE_URL, Context, is_name
+from autocity.ld.temporal import Duration, duration
 
 Media = Literal["application/json", "application/ld+json", "application/geo+json"]
 
@@ -251,6 +252,13 @@ def _join(text: str) -> str:
     return text
 
 
+def _period(text: str) -> Duration:
+    try:
+        return duration(text)
+    except errors.BadRequestData:
+        raise ValueError("must be an ISO 8601 duration such as PT1H") from None
+
+
 def _plus(text: str) -> str:
     # A `+` that was not percent-encoded came as a space; here a space can mean nothing else.
     return _text(text).replace(" ", "+")
@@ -317,6 +325,13 @@ PARAMETERS: dict[str, Parameter] = {
         data=True,
     ),
     "count": Parameter(_boolean, "Whether `NGSILD-Results-Count` tells how many there are.", _BOOLEAN),
+    "entityMap": Parameter(_boolean, "Whether to keep which entities the query is about (5.5.14).", _BOOLEAN),
+    "entityMapLifetime": Parameter(
+        _period,
+        "How long the entity map should be kept (ISO 8601), such as `PT1H`.",
+        {"type": "string", "format": "duration"},
+        data=True,
+    ),
     "local": Parameter(_boolean, "Whether other context sources are left out (6.3.18).", _BOOLEAN),
     "details": Parameter(_boolean, "Whether details are wanted.", _BOOLEAN),
     "kind": Parameter(
@@ -445,7 +460,20 @@ def _near(name: str, allowed: Iterable[str]) -> str:
 
 
 def caller(call: Call) -> Caller:
-    """On whose behalf the broker acts. Raises `BadRequestData` for a tenant that cannot be one."""
+    """On whose behalf the broker acts: in a tenant (6.3.14), or in a snapshot of it (6.3.22).
+
+    Raises `BadRequestData` for a name that cannot be one.
+    """
+    snapshot = call.headers.get("ngsild-snapshot")
+    if snapshot is not None:
+        if not is_uri(snapshot):
+            raise errors.BadRequestData(f"NGSILD-Snapshot: {snapshot!r:.100} is not a URI")
+        return Caller(shadow(owner(call).tenant, snapshot), call.identity.actor)
+    return owner(call)
+
+
+def owner(call: Call) -> Caller:
+    """On whose behalf the broker acts, whatever the snapshot. Raises `BadRequestData`."""
     tenant = call.headers.get("ngsild-tenant")
     if tenant is None:
         return Caller("", call.identity.actor)

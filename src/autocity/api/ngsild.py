@@ -49,7 +49,10 @@ encode = msgspec.json.encode
 
 TAG = "Entities"
 FORMATS = ("normalized", "concise", "simplified", "keyValues")
-SHOW = ("attrs", "pick", "omit", "datasetId", "lang", "geometryProperty", "join", "joinLevel", "containedBy")
+SHOW = (
+    "attrs", "pick", "omit", "datasetId", "lang", "geometryProperty", "join", "joinLevel", "containedBy",
+    "entityMap", "entityMapLifetime",
+)  # fmt: skip
 SELECT = (
     "id", "idPattern", "type", "q", "csf", "scopeQ", "georel", "geometry", "coordinates", "geoproperty",
 )  # fmt: skip
@@ -237,7 +240,7 @@ class Entities:
             documents = [stored.document for stored in found.entities[:limit]]
             total, more = found.total, len(found.entities) > limit
         else:
-            page = await shared.query(query, batch=call.method == "POST")
+            page = await shared.query(query)
             documents, total, more = page.documents, page.total, page.more
         linked = linked_of(values)
         if linked.how != "@none":
@@ -251,6 +254,8 @@ class Entities:
         else:
             body = document.render_all(documents, view)
         answer = await self._desk.entities(call, body, form, context)
+        if shared is not None and shared.status == 201:
+            answer.status = 201
         if total is not None:
             answer.headers.append(("NGSILD-Results-Count", str(total)))
             more = query.offset + len(documents) < total
@@ -339,8 +344,9 @@ class Entities:
             ),
             route(
                 "POST", "/entityOperations/query", self.query_by_post, "read", TAG,
-                parameters=(*PAGE, "local", "geometryProperty"), formats=FORMATS,
-                options=(*FORMATS, "sysAttrs"), geojson=True, accepts="Query", answers={200: "EntityList"},
+                parameters=(*PAGE, "local", "geometryProperty", "entityMap", "entityMapLifetime"),
+                formats=FORMATS, options=(*FORMATS, "sysAttrs"), geojson=True, accepts="Query",
+                answers={200: "EntityList"},
             ),
         ]  # fmt: skip
 

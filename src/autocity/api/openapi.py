@@ -19,7 +19,10 @@ from autocity.api.negotiate import GEO, JSON, LD, MERGE_PATCH, PARAMETERS
 from autocity.api.schemas import EXAMPLES, MEDIA, SCHEMAS, SEGMENTS, Schema, ref
 
 STANDARD = "/ngsi-ld/"
-TAGS = ("Entities", "Batches", "Discovery", "History", "Subscriptions", "Contexts", "Identity", "Operations")
+TAGS = (
+    "Entities", "Batches", "Discovery", "History", "Subscriptions", "Context sources", "Entity maps",
+    "Snapshots", "Contexts", "Identity", "Operations",
+)  # fmt: skip
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )

@@ -170,6 +170,17 @@ _SUBSCRIPTION: dict[str, Any] = {
         ),
     ),
 }
+_SNAPSHOT: dict[str, Any] = {
+    "id": URI,
+    "type": {"const": "Snapshot"},
+    "snapshotQueries": _array(ref("Query"), 1),
+    "snapshotTemporalQueries": _array(ref("TemporalQuery"), 1),
+    "snapshotLifetime": {"type": "string", "format": "duration"},
+    "snapshotPriority": {"type": "integer", "minimum": 1, "maximum": 10},
+    "endpoint": URI,
+    "receiverInfo": _array(_object(required=("key", "value"), key=NAME, value=NAME), 1),
+}
+
 
 SCHEMAS: dict[str, Schema] = {
     "ProblemDetails": _object(
@@ -228,6 +239,20 @@ SCHEMAS: dict[str, Schema] = {
     "Registration": _object(required=("type", "endpoint", "information"), **_REGISTRATION),
     "RegistrationFragment": _object(**_REGISTRATION),
     "RegistrationList": _array({"type": "object"}),
+    "EntityMap": _object(
+        required=("id", "type", "expiresAt", "entityMap"),
+        id=URI,
+        type={"const": "EntityMap"},
+        expiresAt=TIME,
+        entityMap={"type": "object"},
+        linkedMaps={"type": "object"},
+    ),
+    "EntityMapFragment": _object(type={"const": "EntityMap"}, expiresAt=TIME),
+    "Snapshot": _object(required=("type",), **_SNAPSHOT),
+    "SnapshotFragment": _object(
+        type={"const": "Snapshot"},
+        **{name: schema for name, schema in _SNAPSHOT.items() if not name.endswith(("ype", "Queries"))},
+    ),
     "Types": {
         "oneOf": [
             _object(required=("id", "type", "typeList"), id=URI, type=NAME, typeList=_array(NAME)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Route
+from autocity.api.federation import Sharing
 from autocity.api.negotiate import (
     Desk,
     Shape,
@@ -49,7 +51,7 @@ FORMS: dict[str, Form] = {
 }
 FORMATS = tuple(FORMS)
 WINDOW = ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration")
-SHOW = ("attrs", "pick", "omit", "datasetId", "lang")
+SHOW = ("attrs", "pick", "omit", "datasetId", "lang", "entityMap", "entityMapLifetime")
 QUERY = (
     "id", "idPattern", "type", "q", "csf", "scopeQ", "georel", "geometry", "coordinates", "geoproperty",
     "orderBy", "collation", "limit", "offset", "count", "expandValues", "jsonKeys", "splitEntities", "local",
@@ -77,6 +79,7 @@ class Evolution:
     def __init__(self, broker: Broker, *, page_size: int) -> None:
         self._broker = broker
         self._desk = Desk(broker.contexts)
+        self._sharing = Sharing(broker)
         self._page_size = page_size
 
     # -- provision (5.6.11 to 5.6.16)
@@ -143,10 +146,14 @@ class Evolution:
         """Retrieve temporal evolution of an entity (5.7.3, 6.19.3.1)."""
         values, form, id = arguments(call), shape(call), uri(call, "id")
         context = await self._desk.context(call)
-        view, asked = view_of(values, context, form), _asked(values)
+        view, asked = view_of(values, context, form), asked_of(values)
         window = replace(asked.window, limit=self._limit(asked) + 1) if asked.paged else asked.window
-        wanted = _wanted(view)
-        history = await self._broker.retrieve_temporal(caller(call), id, window, wanted)
+        wanted = wanted_of(view)
+        shared = await self._sharing.of(call, values, context)
+        if shared is None:
+            history = await self._broker.retrieve_temporal(caller(call), id, window, wanted)
+        else:
+            history = await shared.retrieve_history(id, window, wanted)
         if wanted and not history.attributes:
             await self._require_any(call, id, wanted)
         (body,), partial = self._rendered([history], view, asked)
@@ -173,7 +180,7 @@ class Evolution:
         return await self._page(call, values | from_body(body), form, context)
 
     async def _page(self, call: Call, values: dict[str, Any], form: Shape, context: Context) -> Answer:
-        view, asked, query = view_of(values, context, form), _asked(values), query_of(values, context)
+        view, asked, query = view_of(values, context, form), asked_of(values), query_of(values, context)
         if asked.window.relation is None:
             raise errors.BadRequestData(
                 "a temporal query is needed: timerel, timeAt and what belongs to them"
@@ -187,12 +194,18 @@ class Evolution:
             window = replace(window, limit=self._limit(asked) + 1)
         limit = query.limit
         wanted = query if query.count else replace(query, limit=limit + 1)
-        found, total = await self._broker.query_temporal(caller(call), wanted, window, _wanted(view))
+        shared = await self._sharing.of(call, values, context)
+        if shared is None:
+            found, total = await self._broker.query_temporal(caller(call), wanted, window, wanted_of(view))
+            more = len(found) > limit if total is None else query.offset + len(found) < total
+        else:
+            found, total, more = await shared.query_history(query, window, wanted_of(view))
         bodies, partial = self._rendered(found[:limit], view, asked)
         answer = await self._told(call, bodies, form, context, partial)
         if total is not None:
             answer.headers.append(("NGSILD-Results-Count", str(total)))
-        more = len(found) > limit if total is None else query.offset + len(found) < total
+        if shared is not None and shared.status == 201 and answer.status == 200:
+            answer.status = 201
         if limit:
             answer.headers += page_links(call, form.media, limit, query.offset, more)
         return answer
@@ -272,13 +285,14 @@ class Evolution:
             ),
             route(
                 "POST", "/temporal/entityOperations/query", self.query_by_post, "read", TAG,
-                parameters=("limit", "offset", "count", "local"), formats=FORMATS, options=options,
-                accepts="TemporalQuery", answers={200: "EntityTemporalList", 206: "EntityTemporalList"},
+                parameters=("limit", "offset", "count", "local", "entityMap", "entityMapLifetime"),
+                formats=FORMATS, options=options, accepts="TemporalQuery",
+                answers={200: "EntityTemporalList", 206: "EntityTemporalList"},
             ),
         ]  # fmt: skip
 
 
-def _asked(values: dict[str, Any]) -> Asked:
+def asked_of(values: Mapping[str, Any]) -> Asked:
     """How history is asked for. Raises `BadRequestData`."""
     window = parse_window(
         values.get("timerel"),
@@ -300,7 +314,7 @@ def _asked(values: dict[str, Any]) -> Asked:
     return Asked(window, form, parse_methods(values["aggrMethods"]), period)
 
 
-def _form(values: dict[str, Any]) -> Form:
+def _form(values: Mapping[str, Any]) -> Form:
     """The temporal representation; `format` takes precedence, `options` may hold one (6.3.12)."""
     words = [word for word in FORMATS if word in values.get("options", ())]
     if len(words) > 1:
@@ -308,7 +322,7 @@ def _form(values: dict[str, Any]) -> Form:
     return FORMS[values.get("format") or (words[0] if words else "normalized")]
 
 
-def _wanted(view: View) -> tuple[str, ...]:
+def wanted_of(view: View) -> tuple[str, ...]:
     """The attributes whose history is needed, none for all."""
     if view.attributes:
         return tuple(view.attributes)

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from autocity.broker.contexts import Contexts
+from autocity.broker.entitymaps import EntityMaps
 from autocity.broker.federate import Federation
 from autocity.broker.links import entities_of, linked_entities
 from autocity.broker.notify import Notifier
@@ -19,6 +20,8 @@ from autocity.broker.outbound import Outbound
 from autocity.broker.periodic import Periodic
 from autocity.broker.registration import Registration
 from autocity.broker.registrations import Registrations, Seek, check_source_filters
+from autocity.broker.shadow import MARK, parted
+from autocity.broker.snapshots import Snapshots
 from autocity.broker.sources import Sources
 from autocity.broker.subscription import ABOUT_SOURCES
 from autocity.broker.subscriptions import Subscription, Subscriptions
@@ -65,6 +68,8 @@ class Broker:
         )
         self.sources = Sources(self.registrations, contexts, outbound=outbound)
         self.federation = Federation(self.registrations, self.sources, clock)
+        self.entity_maps = EntityMaps(store, clock)
+        self.snapshots = Snapshots(store, clock=clock, outbound=outbound)
         self._store = store
         self._clock = clock
         self._deliver = deliver
@@ -75,11 +80,12 @@ class Broker:
 
     async def start(self) -> None:
         """Load subscriptions and begin to deliver what waits."""
-        self._tenants.update(await self._store.tenants())
+        self._tenants.update(await self.tenants())
         await self.subscriptions.open()
         await self.registrations.open()
         await self.sources.open(self._store)
         if self._deliver:
+            await self.snapshots.open()
             await self.notifier.start()
             await self._periodic.start()
             self._sweeper = asyncio.create_task(self._sweep_on())
@@ -93,6 +99,7 @@ class Broker:
             self._sweeper = None
         await self._periodic.stop()
         await self.notifier.stop()
+        await self.snapshots.close()
         await self.sources.close()
         await self.registrations.flush()
         await self.subscriptions.close()
@@ -390,9 +397,10 @@ class Broker:
         self, caller: Caller, id: str, types: Sequence[str], scopes: Sequence[str], attributes: Attributes
     ) -> bool:
         """Create or update temporal evolution of an entity (5.6.11). True when it is new."""
+        await self._enter(caller.tenant)
         known = await self._store.recorded(caller.tenant, Query(selectors=(Selector(ids=(id,)),)))
         await self._provide(caller, id, types, scopes, attributes)
-        self._tenants.add(caller.tenant)
+        self._made(caller.tenant)
         return not known
 
     async def append_temporal(self, caller: Caller, id: str, attributes: Attributes) -> None:
@@ -452,8 +460,9 @@ class Broker:
     async def create_subscription(self, caller: Caller, body: dict[str, Any], context: Context) -> str:
         """Create subscription (5.8.1): its id.
         Raises BadRequestData, AlreadyExists, LdContextNotAvailable."""
+        await self._enter(caller.tenant)
         id = await self.subscriptions.create(caller.tenant, body, context)
-        self._tenants.add(caller.tenant)
+        self._made(caller.tenant)
         return id
 
     async def update_subscription(
@@ -489,8 +498,9 @@ class Broker:
 
     async def create_registration(self, caller: Caller, body: dict[str, Any], context: Context) -> str:
         """Register context source (5.9.2): its id. Raises BadRequestData, AlreadyExists, Conflict."""
+        await self._enter(caller.tenant)
         id = await self.registrations.create(caller.tenant, body, context)
-        self._tenants.add(caller.tenant)
+        self._made(caller.tenant)
         return id
 
     async def update_registration(
@@ -520,9 +530,10 @@ class Broker:
     async def subscribe_to_sources(self, caller: Caller, body: dict[str, Any], context: Context) -> str:
         """Create context source registration subscription (5.11.2), and tell it of what matches: its id.
         Raises BadRequestData, AlreadyExists, LdContextNotAvailable."""
+        await self._enter(caller.tenant)
         check_source_filters(body, context)
         id = await self.subscriptions.create(caller.tenant, body, context, sources=True)
-        self._tenants.add(caller.tenant)
+        self._made(caller.tenant)
         await self._tell_of_sources(caller.tenant, ABOUT_SOURCES + id)
         return id
 
@@ -559,21 +570,34 @@ class Broker:
 
     async def tenants(self) -> list[str]:
         """Tenants that exist; "" is the default one."""
-        return await self._store.tenants()
+        return [name for name in await self._store.tenants() if MARK not in name]
 
     async def _require(self, tenant: str) -> None:
-        """The tenant exists (5.5.10). Raises NonexistentTenant."""
-        if tenant not in self._tenants:
-            self._tenants.update(await self._store.tenants())
+        """The tenant exists (5.5.10), and its snapshot if one is meant (6.3.22).
+        Raises NonexistentTenant, ResourceNotFound."""
+        owner, snapshot = parted(tenant)
+        if snapshot:
+            await self.snapshots.use(owner, snapshot)
+        elif tenant not in self._tenants:
+            self._tenants.update(await self.tenants())
             if tenant not in self._tenants:
                 raise NonexistentTenant(f"tenant {tenant} does not exist; creating an entity in it makes it")
 
+    async def _enter(self, tenant: str) -> None:
+        """What creates something also makes its tenant, but never a snapshot. Raises ResourceNotFound."""
+        if MARK in tenant:
+            await self._require(tenant)
+
+    def _made(self, tenant: str) -> None:
+        if MARK not in tenant:
+            self._tenants.add(tenant)
+
     async def _write(self, caller: Caller, id: str, decide: Decide, *, creates: bool = False) -> Outcome:
-        if not creates and caller.tenant not in self._tenants:
-            await self._require(caller.tenant)
+        if caller.tenant not in self._tenants:
+            await (self._enter(caller.tenant) if creates else self._require(caller.tenant))
         outcome = await self._writer.write(caller, id, decide)
         if creates:
-            self._tenants.add(caller.tenant)
+            self._made(caller.tenant)
         return outcome
 
     async def _write_many(
@@ -584,11 +608,10 @@ class Broker:
         *,
         creates: bool = False,
     ) -> BatchResult:
-        if not creates:
-            await self._require(caller.tenant)
+        await (self._enter(caller.tenant) if creates else self._require(caller.tenant))
         result = await self._writer.write_many(caller, items, decide)
         if result.created:
-            self._tenants.add(caller.tenant)
+            self._made(caller.tenant)
         return result
 
     async def sweep(self) -> int:
@@ -602,6 +625,8 @@ class Broker:
                 await self.sweep()
                 await self.registrations.sweep()
                 await self.registrations.flush()
+                await self.entity_maps.sweep()
+                await self.snapshots.sweep()
             except Exception:
                 log.exception("what has expired could not be removed; trying again")
 

@@ -159,7 +159,7 @@ async def test_a_batch_is_one_commit_and_later_items_build_upon_earlier_ones(lat
     assert result.success == [LAMP, "urn:ngsi-ld:Lamp:2"]
     assert result.created == [LAMP, "urn:ngsi-ld:Lamp:2"]
     assert result.errors == []
-    assert len(late_store(late).commits) == 1
+    assert len([each for each in late_store(late).commits if each.changes]) == 1
     assert await late.values() == {"power": 1, "colour": "red"}
 
 
