@@ -1,6 +1,7 @@
 """Nonsense in, refusals out: requests made from the OpenAPI description, and bodies made to hurt.
 
-`AUTOCITY_FUZZ=N` asks for N examples an operation (default 8); 10,000 requests need about 100.
+`AUTOCITY_FUZZ=N` asks for N examples an operation and for the coverage of every boundary of the description:
+30,000 requests and more, some minutes.
 """
 
 import json
@@ -15,7 +16,8 @@ import pytest
 
 from story.program import Program, data, run, running
 
-EXAMPLES = int(os.environ.get("AUTOCITY_FUZZ", "8"))
+EXAMPLES = os.environ.get("AUTOCITY_FUZZ", "6")
+PHASES = "examples,coverage,fuzzing" if "AUTOCITY_FUZZ" in os.environ else "examples,fuzzing"
 KEPT = 25
 ELSEWHERE = {"NGSILD-Tenant": "kept"}
 
@@ -50,14 +52,16 @@ def assert_nothing_is_lost(city: Program) -> None:
 def test_requests_made_from_the_description(city: Program, tmp_path: Path) -> None:
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{city.address}openapi.json"),
-        *("--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing"),
-        *("--max-examples", str(EXAMPLES), "--no-shrink", "--generation-database", "none", "--seed", "471"),
+        *("--checks", "not_a_server_error", "--phases", PHASES),
+        *("--max-examples", EXAMPLES, "--no-shrink", "--generation-database", "none", "--seed", "471"),
+        # How hard a description is to draw examples from says nothing about the answers.
+        *("--suppress-health-check", "all"),
         # A stream of events never ends.
         *("--exclude-path", "/events", "--request-timeout", "20"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=3500)
     assert done.returncode == 0, done.stdout[-4000:]
-    assert int(re.findall(r"(\d[\d,]*) generated", done.stdout)[-1].replace(",", "")) > 500, done.stdout[
+    assert int(re.findall(r"(\d[\d,]*) generated", done.stdout)[-1].replace(",", "")) > 300, done.stdout[
         -2000:
     ]
     assert_nothing_is_lost(city)
