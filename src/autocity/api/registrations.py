@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from autocity import errors
 from autocity.api.asgi import Answer, Call, Route
 from autocity.api.negotiate import (
@@ -21,7 +23,7 @@ from autocity.api.negotiate import (
     uri,
 )
 from autocity.api.queries import geo_of, paths, selectors_of
-from autocity.broker import Broker, Seek, Subscription
+from autocity.broker import REMOTE_NOTIFICATIONS, Broker, Seek, Subscription
 from autocity.ld.context import Context
 from autocity.ld.query import ENTITY_MEMBERS, parse_q, parse_scope
 from autocity.ld.temporal import parse_window
@@ -126,6 +128,13 @@ class Registering:
         await self._broker.delete_subscription_to_sources(caller(call), uri(call, "id"))
         return done()
 
+    async def notified(self, call: Call) -> Answer:
+        """Notification of a context source (5.8.6)."""
+        arguments(call)
+        body, context = await self._desk.body(call)
+        await self._broker.copies.receive(body, context)
+        return Answer()
+
     def _show(
         self, subscription: Subscription, values: Mapping[str, Any], context: Context
     ) -> dict[str, Any]:
@@ -190,6 +199,11 @@ class Registering:
             route(
                 "DELETE", "/csourceSubscriptions/{id}", self.delete_subscription, "subscribe", TAG,
                 answers={204: ""},
+            ),
+            # Public: who knows the id of a copy is the source that was given it.
+            replace(
+                route("POST", "", self.notified, "public", TAG, accepts="Object", answers={200: ""}),
+                path=REMOTE_NOTIFICATIONS,
             ),
         ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The only way to change the city: decides on writes, matches subscriptions, tells who asked to know."""
 
 from autocity.broker.contexts import Contexts, Served
+from autocity.broker.copies import PATH as REMOTE_NOTIFICATIONS
 from autocity.broker.core import Broker, as_entity
 from autocity.broker.entitymaps import EntityMap
 from autocity.broker.federate import WINDOW, Division, Found, Local, Outcome, Question, Share, among
@@ -15,6 +16,7 @@ from autocity.broker.writing import BatchResult, Caller
 from autocity.store.port import History
 
 __all__ = [
+    "REMOTE_NOTIFICATIONS",
     "WINDOW",
     "Asked",
     "BatchResult",

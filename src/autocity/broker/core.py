@@ -12,6 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from autocity.broker.contexts import Contexts
+from autocity.broker.copies import Copies
 from autocity.broker.entitymaps import EntityMaps
 from autocity.broker.federate import Federation
 from autocity.broker.links import entities_of, linked_entities
@@ -47,6 +48,8 @@ PURGE_PAGE = 1000
 class Broker:
     """The city's state as operations of the standard. Every coroutine may raise `StoreUnavailable`.
 
+    `here` is the URL under which context sources reach this city, "" when they do not.
+
     `types`, where an operation takes it, is the optional type selection (4.17) that the target
     entity must satisfy, else it counts as not found.
     """
@@ -59,6 +62,7 @@ class Broker:
         clock: Callable[[], Instant],
         outbound: Outbound,
         deliver: bool = True,
+        here: str = "",
     ) -> None:
         self.contexts = contexts
         self.subscriptions = Subscriptions(store, contexts, clock=clock, outbound=outbound)
@@ -68,6 +72,15 @@ class Broker:
         )
         self.sources = Sources(self.registrations, contexts, outbound=outbound)
         self.federation = Federation(self.registrations, self.sources, clock)
+        self.copies = Copies(
+            store,
+            self.subscriptions,
+            self.registrations,
+            self.federation,
+            self.notifier,
+            clock=clock,
+            here=here,
+        )
         self.entity_maps = EntityMaps(store, clock)
         self.snapshots = Snapshots(store, clock=clock, outbound=outbound)
         self._store = store
@@ -87,6 +100,7 @@ class Broker:
         if self._deliver:
             await self.snapshots.open()
             await self.notifier.start()
+            await self.copies.start()
             await self._periodic.start()
             self._sweeper = asyncio.create_task(self._sweep_on())
 
@@ -98,6 +112,7 @@ class Broker:
                 await self._sweeper
             self._sweeper = None
         await self._periodic.stop()
+        await self.copies.stop()
         await self.notifier.stop()
         await self.snapshots.close()
         await self.sources.close()
@@ -555,7 +570,8 @@ class Broker:
         """Query context source registration subscriptions (5.11.5), in the order of their creation."""
         await self._require(caller.tenant)
         await self.subscriptions.catch_up()
-        return self.subscriptions.all(caller.tenant, sources=True)
+        own = self.subscriptions.all(caller.tenant, sources=True)
+        return own + await self.copies.internal(caller.tenant)
 
     async def delete_subscription_to_sources(self, caller: Caller, id: str) -> None:
         """Delete context source registration subscription (5.11.6). Raises ResourceNotFound."""

@@ -296,7 +296,7 @@ async def read(answer: aiohttp.ClientResponse, registration: Registration) -> Re
         return Reply(answer.status, None, headers)
     try:
         return Reply(answer.status, msgspec.json.decode(bytes(body)), headers)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         if answer.status >= 400:
             return Reply(answer.status, None, headers)
         raise Unanswered(INVALID, BadGateway(f"{registration.id} did not answer JSON")) from None
