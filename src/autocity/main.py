@@ -76,17 +76,6 @@ def is_shared(settings: Settings) -> bool:
     return settings.store.url.startswith(("postgresql://", "postgres://"))
 
 
-def reachable_at(settings: Settings) -> str:
-    """The URL under which other brokers reach this one; "" when no name is known that they could use."""
-    server = settings.server
-    if server.public_url:
-        return server.public_url
-    if not server.port or server.host in ("", "0.0.0.0", "::"):
-        return ""
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"http://{host}:{server.port}"
-
-
 def open_store(settings: Settings) -> Store:
     """The store that the settings name, not yet opened."""
     if settings.store.url == "memory":
@@ -130,7 +119,7 @@ async def assemble(
             clock=clock,
             outbound=outbound(settings),
             deliver=deliver,
-            here=reachable_at(settings),
+            here=address if "://" in address else "",
         )
         await broker.start()
         open_parts.push_async_callback(broker.stop)
