@@ -420,7 +420,7 @@ def _intersect(sets: Sequence[Rids | None]) -> Rids | None:
 
 
 def _nested(sql: Sql) -> Sql:
-    return Sql(f"SELECT * FROM ({sql.text})", sql.values)
+    return Sql(f"SELECT * FROM ({sql.text}) AS one", sql.values)
 
 
 def array(values: Iterable[object]) -> str:

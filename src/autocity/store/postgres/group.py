@@ -28,19 +28,23 @@ RecordKey = tuple[str, str, str]
 
 
 class Net(Struct):
-    """All changes of one entity in a group, as one. `anew`: it was deleted and created in between."""
+    """All changes of one entity in a group, as one. `anew`: it was deleted and created in between;
+    `created`: the place among all changes of the one that created it."""
 
     first: Row
     last: Row
+    created: int = 0
     anew: bool = False
     recorded: bool = False
     moved: bool = False
     boxes: tuple[Box, ...] = ()
     looked: dict[int, Looked] = {}
 
-    def take(self, row: Row) -> None:
+    def take(self, row: Row, place: int) -> None:
         """Put a change upon those before it."""
         self.last = row
+        if not row.expected:
+            self.created = place
         self.recorded = self.recorded or row.record
         if not row.expected and row is not self.first:
             self.anew = True
@@ -79,7 +83,8 @@ class Versions(Struct):
 
 class Group:
     """The commits of a group that can be written, each upon those before it. `answers` has one for each
-    commit: how many changes it has, or why it is refused."""
+    commit: how many changes it has, or why it is refused. `doubted`: entities that refused commits rely on,
+    whose versions were taken on trust; they may be stale as well."""
 
     def __init__(self, digests: Sequence[Digest], found: Versions, generation: int) -> None:
         self.nets: dict[EntityKey, Net] = {}
@@ -90,29 +95,33 @@ class Group:
         self.counted = 0
         self.relied: int | None = None
         self.answers: list[int | StaleCommit] = []
+        self.doubted: set[EntityKey] = set()
         self._found = found
         self._generation = generation
         self._heads: dict[EntityKey, int] = {}
         self._versions: dict[RecordKey, int | None] = {}
         for digest in digests:
             self.answers.append(self._take(digest))
+        # What is created gets its place among all entities in this order.
+        self.nets = dict(sorted(self.nets.items(), key=lambda item: item[1].created))
 
     def _take(self, digest: Digest) -> int | StaleCommit:
         heads: dict[EntityKey, int] = {}
         versions: dict[RecordKey, int | None] = {}
         stale = list(self._stale(digest, heads, versions))
         if stale:
+            self.doubted |= heads.keys() - self._found.entities.keys()
             return StaleCommit(stale)
         self._heads.update(heads)
         self._versions.update(versions)
         if digest.generation is not None:
             self.relied = self._generation
-        for row in digest.rows:
+        for place, row in enumerate(digest.rows, len(self.rows)):
             name = row.tenant, row.id
             net = self.nets.get(name)
             if net is None:
                 net = self.nets[name] = Net(row, row, looked={})
-            net.take(row)
+            net.take(row, place)
         self.rows += digest.rows
         for write in digest.records:
             record = record_key(write)
@@ -193,6 +202,7 @@ class Group:
         places = {name: place for place, name in enumerate(self.nets, 1)}
         return [
             know.paths.revision,
+            [know.tenants[tenant] for tenant in know.unwritten(self.tenants())],
             self.relied,
             self.counted,
             holder,

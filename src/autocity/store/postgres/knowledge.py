@@ -40,6 +40,7 @@ class Knowledge:
         self.paths = Paths()
         self.tenants: dict[str, int] = {}
         self.tenant_names: dict[int, str] = {}
+        self.written: set[str] = set()
         self.form_numbers: dict[tuple[int, str], int] = {}
         self.forms: dict[int, Form] = {}
         self._forms_of: dict[int, Forms] = {}
@@ -76,6 +77,10 @@ class Knowledge:
                 of[tenant] = (*of.get(tenant, ()), Indexed(id, _path.decode(body), filled is None, overflow))
         if rows[0][0] >= self.paths.revision:
             self.paths = Paths(rows[0][0], of)
+
+    def unwritten(self, tenants: Iterable[str]) -> list[str]:
+        """Those of these tenants that, as far as is known here, were never written to."""
+        return [tenant for tenant in dict.fromkeys(tenants) if tenant not in self.written]
 
     def forms_of(self, tenant: int) -> Forms:
         """The forms of a tenant."""

@@ -341,7 +341,7 @@ class Reads:
         return summarize((*parse_form(body), entities) for body, entities in rows)
 
     async def tenants(self) -> list[str]:
-        return sorted(name for (name,) in await self._fetch("SELECT name FROM tenant"))
+        return sorted(name for (name,) in await self._fetch("SELECT name FROM tenant WHERE written"))
 
     async def count(self, tenant: str | None = None) -> int:
         text = (

@@ -199,6 +199,12 @@ class Writing:
             )
             found.records[kind, tenant, id] = version or 0
         group = Group(digests, found, self.generation)
+        if group.doubted:
+            tenants, ids = zip(*group.doubted, strict=True)
+            found.entities.update(dict.fromkeys(group.doubted, 0))
+            for tenant, id, version in await db.fetch(VERSIONS, tenants, ids):
+                found.entities[tenant, id] = version
+            group = Group(digests, found, self.generation)
         await know.learn_tenants(db, dict.fromkeys(group.tenants()))
         await know.learn_forms(db, group.forms(know.tenants))
         await know.learn_words(db, group.words())
@@ -215,6 +221,7 @@ class Writing:
         row = await db.fetchrow(COMMIT, *group.arguments(know, self.holder, crowded=crowded))
         self.generation = max(self.generation, row["new_generation"])
         if row["done"]:
+            know.written.update(group.tenants())
             if row["new_paths"] != know.paths.revision and (group.rows or group.counted):
                 await know.refresh_paths(db)
             return int(row["last_seq"])
@@ -248,6 +255,10 @@ class Writing:
             stale = list(answer.stale) if isinstance(answer, StaleCommit) else []
             try:
                 await past.provide(db, self._know, provisions)
+                await db.execute(
+                    "UPDATE tenant SET written = true WHERE id = ANY ($1) AND NOT written",
+                    [self._know.tenants[one.tenant] for one in provisions],
+                )
             except StaleCommit as fault:
                 stale += fault.stale
             if stale:
@@ -280,5 +291,10 @@ def _stands_alone(job: Job) -> bool:
     return job.run is not None or bool(job.digest.points)
 
 
-PARAMETERS = 65
+VERSIONS = """
+SELECT t.name, e.id, e.version FROM unnest($1::text[], $2::text[]) x(tenant, id)
+JOIN tenant t ON t.name = x.tenant JOIN entity e ON e.tenant = t.id AND e.id = x.id
+"""
+
+PARAMETERS = 66
 COMMIT = f"SELECT * FROM commit_1({', '.join(f'${n}' for n in range(1, PARAMETERS + 1))})"

@@ -12,8 +12,9 @@ INSERT INTO city VALUES (0, 0, 0);
 CREATE TABLE knowledge (revision bigint NOT NULL);
 INSERT INTO knowledge VALUES (0);
 
-CREATE TABLE tenant (id integer PRIMARY KEY, name text NOT NULL UNIQUE);
-INSERT INTO tenant VALUES (0, '');
+-- A number is given before anything is `written`, and stays when that is refused.
+CREATE TABLE tenant (id integer PRIMARY KEY, name text NOT NULL UNIQUE, written boolean NOT NULL);
+INSERT INTO tenant VALUES (0, '', true);
 
 -- JSON texts that many rows share: series of history, names of changed attributes.
 CREATE TABLE word (
@@ -164,7 +165,7 @@ END $$;
 CREATE FUNCTION learn_tenant_1(wanted text) RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE knowledge SET revision = revision + 1;
-  INSERT INTO tenant SELECT max(id) + 1, wanted FROM tenant ON CONFLICT DO NOTHING;
+  INSERT INTO tenant SELECT max(id) + 1, wanted, false FROM tenant ON CONFLICT DO NOTHING;
   RETURN (SELECT id FROM tenant WHERE name = wanted);
 END $$;
 
@@ -173,7 +174,7 @@ END $$;
 -- or `new_generation` and `new_paths` tell what differs. Raises AC001 when those two change meanwhile.
 -- Names that end in `_of` point into the arrays of entities. What changed is announced to all who listen.
 CREATE FUNCTION commit_1(
-  _known_paths bigint, _relied bigint, _counted integer, _holder integer, _crowded boolean,
+  _known_paths bigint, _new_tenants integer[], _relied bigint, _counted integer, _holder integer, _crowded boolean,
   -- one of each entity: `_final` version (0: gone), `_anew`: it was deleted in between
   _tenants integer[], _ids text[], _expected bigint[], _final bigint[], _anew boolean[], _recorded boolean[],
   _forms integer[], _expires bigint[],
@@ -338,6 +339,9 @@ BEGIN
   END IF;
 
   done := true;
+  IF cardinality(_new_tenants) > 0 THEN
+    UPDATE tenant SET written = true WHERE id = ANY (_new_tenants) AND NOT written;
+  END IF;
   IF cardinality(_log_ids) = 0 AND _counted = 0 AND _relied IS NULL THEN
     RETURN;
   END IF;
