@@ -631,7 +631,7 @@ class Broker:
         return result
 
     async def sweep(self) -> int:
-        """Delete entities past their `expiresAt` (4.22) told as any deletion, and leave their history. How many."""
+        """Delete entities past their `expiresAt` (4.22), but not their history. How many."""
         return await self._writer.sweep()
 
     async def _sweep_on(self) -> None:

@@ -371,7 +371,8 @@ class Notifier:
                 self._known.discard(delivery.id)
 
     async def _poll_on(self) -> None:
-        """Find what processes wrote that do not deliver, or ended before they could: soon after a change was committed, else now and then."""
+        """Find what processes wrote that do not deliver, or ended before they could: soon after a change
+        was committed, else now and then."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Any, Literal
 from uuid import uuid4
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -401,6 +400,8 @@ class Snapshots:
     # -- telling (5.16.6)
 
     async def _notify(self, snapshot: Snapshot) -> None:
+        import aiohttp
+
         if snapshot.endpoint is None:
             return
         body = msgspec.json.encode(notification(snapshot, self._clock()))

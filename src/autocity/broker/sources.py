@@ -11,13 +11,11 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
-from yarl import URL
 
 from autocity.broker.contexts import Contexts
 from autocity.broker.outbound import Outbound
@@ -36,6 +34,9 @@ from autocity.errors import (
 )
 from autocity.ld.context import CORE, CORE_URL, Context
 from autocity.store.port import Commit, RecordWrite, StaleCommit, Store
+
+if TYPE_CHECKING:
+    import aiohttp
 
 API = "/ngsi-ld/v1"
 RECORD = "source-name"
@@ -197,6 +198,9 @@ class Sources:
         return reply
 
     async def _call(self, registration: Registration, message: Message, words: Words, asked: Asked) -> Reply:
+        import aiohttp
+        from yarl import URL
+
         if self._session is None:
             self._session = self._outbound.session(connect=CONNECT_SECONDS)
         told = registration.management.timeout if registration.management else None
