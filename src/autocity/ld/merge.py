@@ -242,9 +242,7 @@ def alive(entity: Entity, now: Instant) -> Entity | None:
         return None
     if not any(one.extra for instances in entity.attributes.values() for one in instances):
         return entity
-    kept = {
-        name: left for name, instances in entity.attributes.items() if (left := living(instances, now))
-    }
+    kept = {name: left for name, instances in entity.attributes.items() if (left := living(instances, now))}
     left_over = _with(entity, kept)
     return left_over if changed(entity, left_over) else entity
 
