@@ -34,12 +34,20 @@ from autocity.broker import (
     Outcome,
     Question,
     Share,
+    Source,
     Words,
     among,
     as_entity,
     segment,
 )
-from autocity.errors import BadRequestData, CityError, Conflict, ResourceNotFound
+from autocity.errors import (
+    AlreadyExists,
+    BadRequestData,
+    CityError,
+    Conflict,
+    OperationNotSupported,
+    ResourceNotFound,
+)
 from autocity.ld import document
 from autocity.ld.assembly import names_of, narrowed, reworded, reworded_attribute
 from autocity.ld.context import CORE, Context
@@ -387,26 +395,28 @@ WRITES: dict[tuple[str, str], Write] = {
     ),
 }
 
-BATCHES: dict[str, tuple[str, str]] = {
+BATCHES: dict[str, tuple[str, ...]] = {
     "/entityOperations/create": ("createBatch", "createEntity"),
-    "/entityOperations/upsert": ("upsertBatch", "createEntity"),
-    "/entityOperations/update": ("updateBatch", "appendAttrs"),
+    "/entityOperations/upsert": ("upsertBatch", "createEntity", "replaceEntity", "updateEntity"),
+    "/entityOperations/update": ("updateBatch", "updateEntity", "appendAttrs"),
     "/entityOperations/merge": ("mergeBatch", "mergeEntity"),
     "/entityOperations/delete": ("deleteBatch", "deleteEntity"),
 }
-"""Batch operations, and the one on single entities that a source may take in their stead (5.6.7.4)."""
+"""Batch operations, then those on single entities that a source may take in their stead (5.6.7 to 5.6.10)."""
 
 ATTRIBUTE_LEVEL = frozenset(("appendAttrs", "updateEntity", "updateAttrs", "replaceAttrs", "deleteAttrs"))
 """Operations whose partial success is told as UpdateResult (5.2.18)."""
 
 
 class Part(Struct, frozen=True):
-    """What became of one part of a write, here (`source` "") or at a source."""
+    """What became of one part of a write, here (`source` "") or at a source; `names` are the IRIs of the
+    attributes that it was about."""
 
     source: str
     error: CityError | None
     answer: Answer | None = None
     partial: Mapping[str, Any] | None = None
+    names: frozenset[str] = frozenset()
 
 
 class Dividing:
@@ -478,10 +488,10 @@ class Dividing:
         outcomes, done = await asyncio.gather(
             asyncio.gather(*sends), _attempt(local, reduced) if here else _nothing()
         )
-        parts = [_part(each) for each in outcomes]
+        parts = [_part(each, share.attributes) for each, share in zip(outcomes, division.shares, strict=True)]
         if done is not None and not (write.about == "nothing" and division.proxied and _missing(done)):
-            parts.insert(0, done)
-        return _combined(write, call, id, parts, sent, context)
+            parts.insert(0, replace(done, names=division.rest))
+        return _combined(write, id, parts)
 
     async def _types(
         self, asked: Asked, id: str, parsed: Any, values: Mapping[str, Any], context: Context
@@ -580,24 +590,46 @@ class Dividing:
         return known
 
     async def _to_source(
-        self, asked: Asked, path: str, call: Call, operations: tuple[str, str], lot: Lot
+        self, asked: Asked, path: str, call: Call, operations: tuple[str, ...], lot: Lot
     ) -> BatchTally:
         """Bring its part of a batch to a source: as a batch, or one by one."""
-        source = lot.source
-        send = self._broker.federation.send
-        tally = BatchTally()
+        source, tally = lot.source, BatchTally()
+        batch, *singles = operations
         ids = [_id(item) for item, _, _ in lot.items]
-        batch, single = operations
-        if batch in source.supported or single not in source.supported:
-            outcome = await send(asked, source, batch, lambda words: _batch_message(call, path, lot, words))
-            tally.add(outcome, ids)
+        if batch in source.supported or source.supported.isdisjoint(singles):
+            make = partial(_batch_message, call, path, lot)
+            tally.add(await self._broker.federation.send(asked, source, batch, make), ids)
             return tally
-        outcomes = await asyncio.gather(
-            *(send(asked, source, single, partial(_single_message, single, *each)) for each in lot.items)
-        )
+        single = self._upserted if path.endswith("/upsert") else self._singly
+        outcomes = await asyncio.gather(*(single(asked, path, call, source, *each) for each in lot.items))
         for id, outcome in zip(ids, outcomes, strict=True):
             tally.add(outcome, [id])
         return tally
+
+    async def _singly(
+        self, asked: Asked, path: str, call: Call, source: Source, item: Any, context: Context, share: Share
+    ) -> Outcome:
+        """One item of a batch brought to a source by an operation on single entities."""
+        operation = BATCHES[path][1]
+        if path.endswith("/update") and _option(call, "noOverwrite"):
+            operation = "appendAttrs"
+        make = partial(_single_message, operation, item, context, share)
+        return await self._broker.federation.send(asked, source, operation, make)
+
+    async def _upserted(
+        self, asked: Asked, path: str, call: Call, source: Source, item: Any, context: Context, share: Share
+    ) -> Outcome:
+        """One item of an upsert: created, else replaced or updated as the request wants (5.6.8.4)."""
+        send = self._broker.federation.send
+        change = "updateEntity" if _option(call, "update") else "replaceEntity"
+        if "createEntity" in source.supported:
+            make = partial(_single_message, "createEntity", item, context, share)
+            outcome = await send(asked, source, "createEntity", make)
+            if not isinstance(outcome.error, AlreadyExists | Conflict):
+                return outcome
+            if change not in source.supported:
+                return Outcome(source, OperationNotSupported(f"{source.id} does not take {change}"))
+        return await send(asked, source, change, partial(_single_message, change, item, context, share))
 
     # -- purge (5.6.21)
 
@@ -629,6 +661,11 @@ def _attribute(call: Call) -> str:
     if not is_attribute_name(name):
         raise BadRequestData(f"{name!r} is not the name of an attribute")
     return name
+
+
+def _option(call: Call, word: str) -> bool:
+    """Whether `options` holds a word."""
+    return any(name == "options" and word in value.split(",") for name, value in call.query)
 
 
 def _id(item: Any) -> str:
@@ -695,17 +732,15 @@ async def _nothing() -> None:
     return None
 
 
-def _part(outcome: Outcome) -> Part:
-    return Part(outcome.source.id, outcome.error, None, outcome.partial)
+def _part(outcome: Outcome, names: frozenset[str]) -> Part:
+    return Part(outcome.source.id, outcome.error, None, outcome.partial, names)
 
 
 def _missing(part: Part) -> bool:
     return isinstance(part.error, ResourceNotFound)
 
 
-def _combined(
-    write: Write, call: Call, id: str, parts: Sequence[Part], sent: frozenset[str], context: Context
-) -> Answer:
+def _combined(write: Write, id: str, parts: Sequence[Part]) -> Answer:
     """One answer from what became of all parts (6.3.17): done, refused, or 207."""
     failed = [each for each in parts if each.error is not None]
     partial = [each for each in parts if each.partial is not None]
@@ -719,7 +754,7 @@ def _combined(
             return here
         return Answer(status=write.success, headers=location)
     if write.operation in ATTRIBUTE_LEVEL:
-        body = _update_result(parts, sent)
+        body = _update_result(parts)
     else:
         body = _batch_result(id, parts)
     return Answer(status=207, body=encode(body), media=JSON, headers=location)
@@ -729,25 +764,23 @@ def _collection(write: Write) -> str:
     return HISTORY if write.temporal else "/entities"
 
 
-def _update_result(parts: Sequence[Part], sent: frozenset[str]) -> Body:
+def _update_result(parts: Sequence[Part]) -> Body:
     """An UpdateResult (5.2.18) from all parts."""
     lost: list[Body] = []
     done: set[str] = set()
     for each in parts:
         told = {"registrationId": each.source} if each.source else {}
-        if each.error is not None:
-            lost += [
-                {"attributeName": name, "reason": each.error.detail, **told} for name in sorted(sent) or [""]
-            ]
-        elif each.partial is not None:
+        if each.partial is not None:
+            failed = _objects(each.partial.get("notUpdated"))
+            unknown = {"attributeName": "", "reason": "not all of it was done; the source does not say what"}
+            lost += [{**item, **told} for item in failed or [unknown]]
             done.update(_strings(each.partial.get("updated")))
-            lost += [{**item, **told} for item in _objects(each.partial.get("notUpdated"))]
-            if not lost:
-                lost.append({"attributeName": "", "reason": "succeeded in part only", **told})
+        elif each.error is not None:
+            reason = each.error.detail
+            lost += [{"attributeName": name, "reason": reason, **told} for name in sorted(each.names) or [""]]
         else:
-            done |= sent
-    missed = {each.get("attributeName") for each in lost}
-    return {"updated": sorted(done - missed), "notUpdated": lost}
+            done |= each.names
+    return {"updated": sorted(done - {each.get("attributeName") for each in lost}), "notUpdated": lost}
 
 
 def _batch_result(id: str, parts: Sequence[Part]) -> Body:
@@ -900,8 +933,13 @@ def _single_message(operation: str, item: Any, context: Context, share: Share, w
             return Message(method="DELETE", path=path)
         case "mergeEntity":
             return Message(method="PATCH", path=path, body=content)
+        case "replaceEntity":
+            return Message(method="PUT", path=path, body=content)
+        case "updateEntity":
+            return Message(method="PATCH", path=f"{path}/attrs", body=content)
         case "appendAttrs":
-            return Message(method="POST", path=f"{path}/attrs", body=content)
+            overwrite = (("options", "noOverwrite"),)
+            return Message(method="POST", path=f"{path}/attrs", params=overwrite, body=content)
         case _:
             return Message(method="POST", path="/entities", body=content)
 

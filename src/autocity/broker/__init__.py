@@ -8,7 +8,7 @@ from autocity.broker.federate import WINDOW, Division, Found, Local, Outcome, Qu
 from autocity.broker.feed import Feed, Resync
 from autocity.broker.notify import Notifier
 from autocity.broker.outbound import Outbound
-from autocity.broker.registrations import Seek
+from autocity.broker.registrations import Seek, Source
 from autocity.broker.shadow import shadow
 from autocity.broker.sources import Asked, Message, Words, segment
 from autocity.broker.subscriptions import Subscription, Subscriptions
@@ -38,6 +38,7 @@ __all__ = [
     "Seek",
     "Served",
     "Share",
+    "Source",
     "Subscription",
     "Subscriptions",
     "Words",

@@ -212,7 +212,7 @@ class Copies:
             return True
         fresh = copy is None or not copy.digest
         if copy is None:
-            id = f"urn:ngsi-ld:Subscription:{uuid4()}"
+            id = f"urn:ngsi-ld:Subscription:distsub-{uuid4()}"
             copy = Copy(id, watch.tenant, watch.subscription.id, source.registration)
             await self._keep(copy)
         if fresh:

@@ -115,6 +115,11 @@ class Question(Struct, frozen=True, kw_only=True):
         """Those wanted, by IRI; none means all."""
         return frozenset(self.query.attributes)
 
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The datasets wanted; none means all."""
+        return frozenset(self.values.get("datasetId", ()))
+
 
 class Found(Struct, frozen=True):
     """What was put together: entities in order, the registrations that each came from ("@none": it is
@@ -249,7 +254,7 @@ class Federation:
         ]
         pairs, warnings = self._unlooped(asked, pairs)
         parts = await asyncio.gather(
-            *(self._retrieve(asked, source, id, names, params, temporal) for source, names in pairs)
+            *(self._retrieve(asked, source, id, names, params, temporal, warnings) for source, names in pairs)
         )
         versions = [here] if here is not None else []
         additions: list[Entity] = []
@@ -272,8 +277,9 @@ class Federation:
         attributes: frozenset[str],
         params: Sequence[tuple[str, str]],
         temporal: bool,
+        warnings: list[str],
     ) -> Entity | Unanswered | None:
-        """What one source has of an entity, by whichever operation it takes."""
+        """What one source has of an entity, by whichever operation it takes; its warnings are passed on."""
         operations = RETRIEVE_HISTORY if temporal else RETRIEVE
         operation = next(each for each in operations if each in source.supported)
         root = "/temporal" if temporal else ""
@@ -291,6 +297,7 @@ class Federation:
             else:
                 message = batch_query([{"type": type or "*", "id": id}], dict(given))
             reply = await self.sources.ask(source, message, words, asked)
+            warnings += reply.warnings
             found = self._read(source, reply, words.context, temporal)
         except Unanswered as fault:
             return fault
@@ -308,7 +315,7 @@ class Federation:
         seek = Seek(
             selectors=query.selectors,
             attributes=EVERYTHING if question.split else question.attributes,
-            dataset_ids=frozenset(query.dataset_ids),
+            dataset_ids=question.datasets,
             geo=None if question.split else query.geo,
             scopes=None if question.split else query.scopes,
             csf=parse_q(values["csf"], asked.context.expand) if "csf" in values else None,
@@ -344,7 +351,9 @@ class Federation:
             sought = Query(selectors=query.selectors, limit=need)
         here, answers = await asyncio.gather(
             local(sought),
-            asyncio.gather(*(self._fetch(asked, source, infos, question, need) for source, infos in pairs)),
+            asyncio.gather(
+                *(self._fetch(asked, source, infos, question, need, warnings) for source, infos in pairs)
+            ),
         )
         gathered = Gathered(here)
         asking: list[tuple[Source, tuple[Information, ...]]] = []
@@ -393,7 +402,7 @@ class Federation:
             gathered.add(None, await local(replace(among(question, ids).query, limit=len(ids), offset=0)))
         for source, infos in asking:
             if ids := gathered.lacking(source, page):
-                answer = await self._fetch(asked, source, infos, among(question, ids), len(ids))
+                answer = await self._fetch(asked, source, infos, among(question, ids), len(ids), [])
                 if not isinstance(answer, Unanswered):
                     gathered.add(source, answer)
 
@@ -404,8 +413,9 @@ class Federation:
         infos: Sequence[Information],
         question: Question,
         need: int,
+        warnings: list[str],
     ) -> list[Entity] | Unanswered:
-        """Up to so many entities of one source, each once, in its order."""
+        """Up to so many entities of one source, each once, in its order; its warnings are passed on."""
         found: dict[str, Entity] = {}
         try:
             words = await self.sources.words(source, asked)
@@ -416,6 +426,7 @@ class Federation:
                     paged = (("limit", str(limit)), *((("offset", str(offset)),) if offset else ()))
                     sent = replace(message, params=(*message.params, *paged))
                     reply = await self.sources.ask(source, sent, words, asked)
+                    warnings += (each for each in reply.warnings if each not in warnings)
                     page = self._read(source, reply, words.context, question.window is not None)
                     found.update((each.id, each) for each in page if each.id not in found)
                     offset += len(page)
@@ -535,7 +546,7 @@ def messages(
     given |= dict(_listed("attrs", sorted(map(words.context.compact, attributes))))
     datasets = source.registration.dataset_id
     if datasets:
-        wanted = question.query.dataset_ids
+        wanted = question.datasets
         given["datasetId"] = ",".join(each for each in datasets if not wanted or each in wanted)
     given["options"] = "sysAttrs"
     if question.window is not None:
@@ -602,7 +613,7 @@ def said(question: Question, here: Context, there: Context) -> dict[str, str]:
     for name in () if question.split else FILTERS:
         if name in values:
             given[name] = _reworded(name, values[name], here, there)
-    if question.query.dataset_ids or "datasetId" in values:
+    if question.datasets:
         given["datasetId"] = ",".join(values["datasetId"])
     if question.window is not None:
         given |= {name: str(values[name]) for name in WINDOW if name in values}

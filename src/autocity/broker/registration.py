@@ -49,6 +49,15 @@ CONSUMPTION = frozenset(
 )  # fmt: skip
 """Operations that only read (4.20)."""
 
+TEMPORAL = frozenset(
+    (
+        "retrieveTemporal", "queryTemporal", "upsertTemporal", "appendAttrsTemporal", "deleteAttrsTemporal",
+        "updateAttrInstanceTemporal", "deleteAttrInstanceTemporal", "deleteTemporal",
+        "createEntityMapQueryTemporal",
+    )
+)  # fmt: skip
+"""Operations on history (4.20)."""
+
 _DISCOVERY = CONSUMPTION - {"retrieveTemporal", "queryTemporal"}
 _SUBSCRIBING = frozenset(
     (
@@ -75,12 +84,9 @@ GROUPS: dict[str, frozenset[str]] = {
 OPERATIONS = frozenset().union(
     *GROUPS.values(),
     CONSUMPTION,
-    (
-        "createBatch", "upsertBatch", "updateBatch", "deleteBatch", "mergeBatch",
-        "upsertTemporal", "appendAttrsTemporal", "deleteAttrsTemporal", "updateAttrInstanceTemporal",
-        "deleteAttrInstanceTemporal", "deleteTemporal", "createEntityMapQueryTemporal",
-    ),
-)  # fmt: skip
+    TEMPORAL,
+    ("createBatch", "upsertBatch", "updateBatch", "deleteBatch", "mergeBatch"),
+)
 """Names of operations (4.20, table 1)."""
 
 AUXILIARY = frozenset(("retrieveOps", "retrieveEntity", "queryEntity"))
@@ -93,9 +99,10 @@ LOCAL_ONLY = NGSI_LD + "localOnly"
 
 
 class EntityInfo(Struct, frozen=True, omit_defaults=True):
-    """Which entities a source has (5.2.8): of one type, or of several at once when `listed`."""
+    """Which entities a source has (5.2.8): of one type, of several at once when `listed`, or, when it is
+    told by id alone, of any."""
 
-    types: tuple[str, ...]
+    types: tuple[str, ...] = ()
     id: str | None = None
     id_pattern: str | None = None
     listed: bool = False
@@ -179,6 +186,11 @@ class Registration(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def temporal(self) -> bool:
         """Whether it is about history and not about the present (5.9.1)."""
         return self.management_interval is not None or self.observation_interval is not None
+
+    @property
+    def recording(self) -> bool:
+        """Whether it can be asked for history: it says of which time, or takes an operation on history."""
+        return self.temporal or not TEMPORAL.isdisjoint(self.supported)
 
     @property
     def local_only(self) -> bool:
@@ -344,10 +356,11 @@ class Reader:
         return tuple(map(self._context.attribute, texts(said[member]))) if member in said else ()
 
     def _entity(self, said: dict[str, Any]) -> EntityInfo:
-        if said.keys() - {"id", "idPattern", "type"} or "type" not in said:
+        if said.keys() - {"id", "idPattern", "type"} or not said:
             raise BadRequestData("an entity is described by its type, by id or idPattern, and nothing else")
-        listed = isinstance(said["type"], list)
-        types = texts(said["type"]) if listed else (text(said["type"]),)
+        # `type` is mandatory in the table, yet an id alone describes something sensible.
+        listed = isinstance(said.get("type"), list)
+        types = texts(said["type"]) if listed else (text(said["type"]),) if "type" in said else ()
         pattern = text(said["idPattern"]) if "idPattern" in said else None
         if pattern is not None:
             id_pattern(pattern)
@@ -579,5 +592,6 @@ def _render_entity(info: EntityInfo, context: Context, listed: bool) -> dict[str
     shown: dict[str, Any] = {} if info.id is None else {"id": info.id}
     if info.id_pattern is not None:
         shown["idPattern"] = info.id_pattern
-    shown["type"] = types if listed or info.listed else types[0]
+    if types:
+        shown["type"] = types if listed or info.listed else types[0]
     return shown

@@ -159,7 +159,7 @@ class Source:
 
     def describes(self, info: EntityInfo, id: str, types: Iterable[str] | None = None) -> bool:
         """Whether an entity is one of those described; `types` None: they are not known."""
-        if types is not None and not set(info.types).intersection(types):
+        if types is not None and info.types and not set(info.types).intersection(types):
             return False
         if info.id is not None:
             return info.id == id
@@ -167,10 +167,7 @@ class Source:
 
     def _fits(self, seek: Seek) -> bool:
         registration = self.registration
-        if seek.window is not None:
-            if not recorded_within(registration, seek.window):
-                return False
-        elif registration.temporal is not seek.temporal:
+        if not self._timely(seek):
             return False
         wanted = seek.dataset_ids
         if wanted and registration.dataset_id and wanted.isdisjoint(registration.dataset_id):
@@ -181,6 +178,14 @@ class Source:
         if asked is not None and not selects(asked, self.described):
             return False
         return seek.geo is None or self._located(seek.geo, seek.strict)
+
+    def _timely(self, seek: Seek) -> bool:
+        """Whether it is about the present or about the history that is asked for (5.9.1)."""
+        if seek.window is None and not seek.temporal:
+            return not self.registration.temporal
+        if not self.registration.temporal:
+            return not seek.strict and self.registration.recording
+        return seek.window is None or recorded_within(self.registration, seek.window)
 
     def _located(self, geo: Geo, strict: bool) -> bool:
         instances = self.described.attributes.get(geo.property)
@@ -197,7 +202,8 @@ class Source:
 
     def selected(self, info: EntityInfo, selector: Selector) -> bool:
         """Whether some of the entities described may be among those selected (5.12)."""
-        if selector.types is not None and not selects(selector.types, Entity(id="", types=info.types)):
+        told = selector.types if info.types else None
+        if told is not None and not selects(told, Entity(id="", types=info.types)):
             return False
         if info.id is None and info.id_pattern is None:
             return True
@@ -217,6 +223,7 @@ class Index:
         self._by_id: dict[str, dict[Source, None]] = {}
         self._by_type: dict[str, dict[Source, None]] = {}
         self._by_type_alone: dict[str, dict[Source, None]] = {}
+        self._untyped: dict[Source, None] = {}
         self._of_any: dict[Source, None] = {}
 
     def __iter__(self) -> Iterator[Source]:
@@ -241,6 +248,10 @@ class Index:
             for info in each.entities:
                 if info.id is not None:
                     yield self._by_id.setdefault(info.id, {})
+                    if not info.types:
+                        yield self._untyped
+                elif not info.types:
+                    yield self._of_any
                 for type in info.types:
                     yield self._by_type.setdefault(type, {})
                     if info.id is None:
@@ -261,6 +272,7 @@ class Index:
         if not named or None in named:
             return self
         found = dict(self._of_any)
+        found.update(self._untyped)
         for types in named:
             for type in types or ():
                 found.update(self._by_type.get(type, {}))
@@ -343,7 +355,7 @@ class Registrations:
         found = [
             (source, offered)
             for source in index.for_entity(id, types)
-            if source.registration.temporal is temporal
+            if (source.registration.recording if temporal else not source.registration.temporal)
             and not source.registration.expired(now)
             and (offered := source.offers(id, types)) is not None
         ]
@@ -654,7 +666,7 @@ def _share_entities(here: Information, there: Information) -> bool:
 
 
 def _share(one: EntityInfo, other: EntityInfo) -> bool:
-    if not set(one.types).intersection(other.types):
+    if one.types and other.types and not set(one.types).intersection(other.types):
         return False
     if one.id is not None and other.id is not None:
         return one.id == other.id
@@ -673,10 +685,11 @@ def queries_for(registration: Registration) -> Iterator[Query]:
 
 
 def _selector(info: EntityInfo, mode: Mode) -> Selector:
+    types = any_of(info.types) if info.types else None
     if info.id is None:
-        return Selector(id_pattern=info.id_pattern, types=any_of(info.types))
+        return Selector(id_pattern=info.id_pattern, types=types)
     # What is exclusive is told apart by its id alone.
-    return Selector(ids=(info.id,), types=None if mode == "exclusive" else any_of(info.types))
+    return Selector(ids=(info.id,), types=None if mode == "exclusive" else types)
 
 
 def any_of(types: Sequence[str]) -> Select:

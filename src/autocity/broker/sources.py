@@ -97,11 +97,13 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Reply(Struct, frozen=True):
-    """What a source answered: its status, its JSON (None when there is none), its headers."""
+    """What a source answered: its status, its JSON (None when there is none), its headers, and its warnings
+    (6.3.17), for it may have sources of its own."""
 
     status: int
     content: Any
     headers: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 class Words(Struct, frozen=True):
@@ -296,10 +298,11 @@ async def read(answer: aiohttp.ClientResponse, registration: Registration) -> Re
             answer.close()
             raise Unanswered(INVALID, BadGateway(f"{registration.id} answered more than {MAX_ANSWER} bytes"))
     headers = {name.lower(): value for name, value in answer.headers.items()}
+    warnings = tuple(answer.headers.getall("NGSILD-Warning", ()))
     if not body:
-        return Reply(answer.status, None, headers)
+        return Reply(answer.status, None, headers, warnings)
     try:
-        return Reply(answer.status, msgspec.json.decode(bytes(body)), headers)
+        return Reply(answer.status, msgspec.json.decode(bytes(body)), headers, warnings)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         if answer.status >= 400:
             return Reply(answer.status, None, headers)
