@@ -73,8 +73,16 @@ class Cluster:
             "UTF8",
             "--locale=C",
         )
+        self._begin()
+
+    def _begin(self) -> None:
         settings = f"-k {self.folder} -p {PORT} -c listen_addresses='' -c max_connections=200"
         self.control("start", "-l", str(self.folder / "log"), "-o", settings)
+
+    def crash(self) -> None:
+        """End the server without letting it finish anything, and start it again."""
+        self.control("stop", "-m", "immediate")
+        self._begin()
 
 
 def programs() -> Path | None:

@@ -317,6 +317,16 @@ async def test_work_goes_on_after_connections_were_cut(
     assert heard == await store.log(0)
 
 
+async def test_a_commit_is_on_disk_whatever_the_server_s_default_is(
+    several: Any, postgres: Cluster, database: str
+) -> None:
+    name = database.rpartition("?")[0].rpartition("/")[2]
+    await postgres.run(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    store = await several()
+    assert await store._value("SHOW synchronous_commit") == "off"
+    assert await store._writer().run(lambda db: db.fetchval("SHOW synchronous_commit")) == "on"
+
+
 async def test_a_closed_store_says_so(several: Any) -> None:
     store = await several()
     await store.close()

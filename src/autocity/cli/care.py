@@ -53,6 +53,7 @@ def doctor(
 def backup(
     target: Path = typer.Argument(..., help="The file to write; it must not exist."),
     data: Path = typer.Option(Path("data"), "--data", help="The data folder; a server may be running on it."),
+    store: str = typer.Option("", "--store", help="A postgresql:// address instead of a data folder."),
     as_json: bool = AsJson,
 ) -> None:
     """Write one file with the whole city, while it runs, and check it.
@@ -60,10 +61,15 @@ def backup(
     Examples:
 
       autocity backup city-2026-11-22.autocity --data ./city
+
+      autocity backup city-2026-11-22.dump --store postgresql://city@db/city
     """
     from autocity.cli import say
     from autocity.store import archive
 
+    if store:
+        _dumped(store, target, as_json)
+        return
     with say.progress("backup"):
         made = archive.backup(data, target)
     if as_json:
@@ -74,19 +80,28 @@ def backup(
 
 def restore(
     source: Path = typer.Argument(..., help="A file that `autocity backup` wrote."),
-    data: Path = typer.Option(..., "--data", help="An empty or missing folder."),
+    data: Path | None = typer.Option(None, "--data", help="An empty or missing folder."),
+    store: str = typer.Option("", "--store", help="A postgresql:// address of a database without a city."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Check the backup, write nothing."),
     as_json: bool = AsJson,
 ) -> None:
-    """Put a backup into an empty data folder, after checking its sum, its version and its integrity.
+    """Put a backup into an empty data folder, after checking its sum, its version and its integrity;
+    or into a database, all of it or nothing, and check it there.
 
     Examples:
 
       autocity restore city-2026-11-22.autocity --data ./city2 --dry-run
+
+      autocity restore city-2026-11-22.dump --store postgresql://city@db/city2
     """
     from autocity.cli import say
     from autocity.store import archive
 
+    if store:
+        _restored(store, source, dry_run=dry_run, as_json=as_json)
+        return
+    if data is None:
+        raise say.Refusal("where to? Name a folder with --data, or a database with --store.", say.MISUSED)
     with say.progress("restore"):
         made = archive.restore(source, data, dry_run=dry_run)
     verb = "would be restored" if dry_run else "restored"
@@ -94,6 +109,63 @@ def restore(
         say.data(made)
     else:
         say.note(f"{made.entities} entities {verb} into {data}, written by autocity {made.version}.")
+
+
+def _dumped(url: str, target: Path, as_json: bool) -> None:
+    import asyncio
+
+    from autocity.cli import say
+    from autocity.store.postgres import dump
+
+    with say.progress("backup"):
+        asyncio.run(dump.backup(_address(url), target))
+    size = target.stat().st_size
+    if as_json:
+        say.data({"target": str(target), "size": size})
+    else:
+        say.note(f"The city is in {target}, {size} bytes; PostgreSQL reads its contents.")
+
+
+def _restored(url: str, source: Path, *, dry_run: bool, as_json: bool) -> None:
+    import asyncio
+
+    from autocity.cli import say
+    from autocity.store.postgres import PostgresStore, dump
+
+    async def restore() -> int:
+        await dump.inspect(source)
+        if dry_run:
+            return 0
+        await dump.restore(source, url)
+        store = PostgresStore(url)
+        await store.open()
+        try:
+            faults = await store.check()
+            if faults:
+                raise say.Refusal(f"the city is restored, but not sound: {'; '.join(faults)}")
+            return await store.count()
+        finally:
+            await store.close()
+
+    _address(url)
+    with say.progress("restore"):
+        entities = asyncio.run(restore())
+    if as_json:
+        say.data({"source": str(source), "restored": not dry_run, "entities": entities})
+    elif dry_run:
+        say.note(f"{source} is a dump that PostgreSQL reads; nothing was written.")
+    else:
+        say.note(f"{entities} entities restored and checked.")
+
+
+def _address(url: str) -> str:
+    from autocity.cli import say
+
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise say.Refusal(
+            "--store takes a postgresql:// address here; a data folder goes with --data.", say.MISUSED
+        )
+    return url
 
 
 @service.command()

@@ -67,6 +67,8 @@ def _settings(data: Path | None, config_file: Path | None) -> Iterator[Finding]:
     yield Finding(
         "settings", "ok", f"{sum(o != 'default' for o in settings.origins.values())} differ from the default"
     )
+    if settings.store.url.startswith(("postgresql://", "postgres://")):
+        yield _database(settings.store.url)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -86,6 +88,31 @@ def _settings(data: Path | None, config_file: Path | None) -> Iterator[Finding]:
             f"listens on {settings.server.host} without TLS of its own",
             "Put a TLS proxy in front and set server.secure_cookies = true.",
         )
+
+
+def _database(url: str) -> Finding:
+    """Whether there is a sound city on PostgreSQL, or room for one."""
+    import asyncio
+
+    from autocity.errors import CityError
+    from autocity.store.postgres import PostgresStore
+    from autocity.store.postgres.connections import named
+
+    async def look() -> tuple[list[str], int]:
+        store = PostgresStore(url)
+        await store.open()
+        try:
+            return await store.check(), await store.count()
+        finally:
+            await store.close()
+
+    try:
+        faults, entities = asyncio.run(look())
+    except CityError as fault:
+        return Finding("store", "fault", fault.detail, "Start the server, or mend store.url.")
+    if faults:
+        return Finding("store", "fault", "; ".join(faults), "Restore the last backup into another database.")
+    return Finding("store", "ok", f"{named(url)}, {entities} entities, checked whole")
 
 
 def _extras() -> Iterator[Finding]:

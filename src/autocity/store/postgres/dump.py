@@ -7,21 +7,31 @@ import os
 import shutil
 from pathlib import Path
 
-from autocity.errors import StoreUnavailable
+from autocity.errors import ConfigError, StoreUnavailable
 from autocity.store.postgres.connections import named, without_password
 
 SCHEMA = "autocity"
 
 
 async def backup(url: str, target: str | Path) -> None:
-    """Write a consistent dump of the city into a new file, while it runs, and read it back. Raises
-    StoreUnavailable, naming the command to run elsewhere when pg_dump is not installed here."""
+    """Write a consistent dump of the city into a new file, while it runs, and read its contents back.
+    Raises ConfigError when there is a file already, StoreUnavailable when it cannot be made; where pg_dump
+    is not installed that names the command to run elsewhere."""
     path = Path(target)
+    if path.exists():
+        raise ConfigError(f"{path} exists already; choose another name")
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
-    await _run("pg_dump", "--format=custom", f"--schema={SCHEMA}", f"--file={part}", url=url)
-    await _run("pg_restore", "--list", str(part))
+    # The view of places needs PostGIS, which may not be where the dump goes; it is made anew there.
+    what = f"--schema={SCHEMA}", f"--exclude-table={SCHEMA}.place"
+    await _run("pg_dump", "--format=custom", *what, f"--file={part}", url=url)
+    await inspect(part)
     part.replace(path)
+
+
+async def inspect(source: str | Path) -> None:
+    """Read the contents of a dump. Raises StoreUnavailable when it is none."""
+    await _run("pg_restore", "--list", str(source))
 
 
 async def restore(source: str | Path, url: str) -> None:

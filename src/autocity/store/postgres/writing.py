@@ -277,8 +277,9 @@ class Writing:
 
     async def _connected(self) -> asyncpg.Connection[Any]:
         if self._db is None or self._db.is_closed():
-            self._db = await connect(self._url)
-            self.pid = self._db.get_server_pid()
+            db = self._db = await connect(self._url)
+            self.pid = db.get_server_pid()
+            await db.execute(DURABLE)
         return self._db
 
     def _forget_connection(self) -> None:
@@ -290,6 +291,10 @@ class Writing:
 def _stands_alone(job: Job) -> bool:
     return job.run is not None or bool(job.digest.points)
 
+
+DURABLE = """
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
 
 VERSIONS = """
 SELECT t.name, e.id, e.version FROM unnest($1::text[], $2::text[]) x(tenant, id)
