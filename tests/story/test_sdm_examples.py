@@ -140,6 +140,8 @@ def _against_the_standard(body: dict[str, Any]) -> str:
 
 
 def _wrong_attribute(name: str, member: Any) -> str:
+    if name == "observedAt":
+        return "is a non-reified Property of the core @context (4.5.1)"
     if not re.fullmatch(r"[^\W\d_]\w*", name):
         return "is no name (4.6.2)"
     if isinstance(member, list):

@@ -36,9 +36,9 @@ MAX_IRI = 2_000
 MAX_REMEMBERED = 5_000  # names and IRIs that one context remembers beside its own terms
 MAX_REMEMBERED_LENGTH = 200
 
-_ALSO_ATTRIBUTES = frozenset((NGSI_LD + "hasValue", NGSI_LD + "observedAt"))
-"""Members of attributes that published models use as names of attributes too (4.6.2 does not forbid it);
-on an entity they cannot be taken for the member."""
+_ALSO_ATTRIBUTES = frozenset((NGSI_LD + "hasValue",))
+"""Members of attributes that published models use as names of attributes too; on an entity `value` cannot
+be taken for the member, and it is no non-reified Property (4.5.1)."""
 
 _CORE = re.compile(r"https?://uri\.etsi\.org/ngsi-ld/v1/ngsi-ld-core-context(?:-v1\.[3-9])?\.jsonld")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S*")
