@@ -186,7 +186,7 @@ class Shared:
             attributes=frozenset(attributes),
             params=self._passed(*WINDOW),
             only=self._only if map is None else frozenset(map.entities.get(id, ())),
-            temporal=True,
+            window=window,
         )
         self._warn(found.warnings)
         if map is None and self._values.get("entityMap"):

@@ -238,10 +238,12 @@ class Federation:
         attributes: frozenset[str] = EVERYTHING,
         params: Sequence[tuple[str, str]] = (),
         only: frozenset[str] | None = None,
-        temporal: bool = False,
+        window: Window | None = None,
     ) -> Found:
         """An entity from here and from all sources that have it; none when nobody has. `attributes` are
-        those wanted, `params` go along, `only` names the registrations to ask (5.5.14)."""
+        those wanted, `params` go along, `only` names the registrations to ask (5.5.14). With a `window`,
+        its history."""
+        temporal = window is not None
         known = types_in(types) or (here.types if here is not None else None)
         operations = RETRIEVE_HISTORY if temporal else RETRIEVE
         pairs = [
@@ -267,7 +269,7 @@ class Federation:
                 origins.append(source.id)
         if not versions and not additions:
             return Found([], {}, warnings)
-        return Found([self._together(versions, additions, temporal)], {id: origins}, warnings)
+        return Found([self._together(versions, additions, window)], {id: origins}, warnings)
 
     async def _retrieve(
         self,
@@ -371,8 +373,7 @@ class Federation:
         page = ids[start:end]
         if not whole:
             await self._complete(asked, question, local, gathered, page, asking, len(here) >= need)
-        temporal = question.window is not None
-        entities = [self._together(*gathered.parts(id), temporal) for id in page]
+        entities = [self._together(*gathered.parts(id), question.window) for id in page]
         if question.split:
             satisfied = matcher(replace(query, order=()))
             entities = [each for each in entities if satisfied(each)]
@@ -481,11 +482,13 @@ class Federation:
         now = self._clock()
         return [each for each in found if each.expires_at is None or (read(each.expires_at) or now) > now]
 
-    def _together(self, versions: Sequence[Entity], additions: Sequence[Entity], temporal: bool) -> Entity:
+    def _together(
+        self, versions: Sequence[Entity], additions: Sequence[Entity], window: Window | None
+    ) -> Entity:
         if not versions:
             versions, additions = additions[:1], additions[1:]
-        if temporal:
-            return interleave([*versions, *additions])
+        if window is not None:
+            return interleave(versions, additions, window.property)
         return supplement(assemble(versions, self._clock()), additions)
 
 

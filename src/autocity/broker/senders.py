@@ -13,6 +13,7 @@ import msgspec
 from autocity.broker import mqtt
 from autocity.broker.matching import Watch, embeds
 from autocity.broker.outbound import Outbound
+from autocity.broker.shadow import parted
 from autocity.errors import BadRequestData
 from autocity.ld.context import CORE_URL
 from autocity.model import Delivery
@@ -198,8 +199,11 @@ def headers_of(watch: Watch) -> dict[str, str]:
             found["Link"] = (
                 f'<{link}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
             )
-        if watch.tenant:
-            found["NGSILD-Tenant"] = watch.tenant
+        tenant, snapshot = parted(watch.tenant)
+        if tenant:
+            found["NGSILD-Tenant"] = tenant
+        if snapshot:
+            found["NGSILD-Snapshot"] = snapshot
         watch.headers = {**found, **dict(endpoint.receiver_info)}
     return watch.headers
 

@@ -33,7 +33,7 @@ from autocity.ld.instants import LAST, SECOND, timestamp
 from autocity.ld.query import Query, matches_q, parse_q
 from autocity.ld.temporal import Window, add, duration
 from autocity.model import Attribute, Change, Entity, Instant
-from autocity.store.port import Commit, History, PointWrite, RecordWrite, StaleCommit, Store
+from autocity.store.port import COUNTED, Commit, History, PointWrite, RecordWrite, StaleCommit, Store
 
 log = logging.getLogger(__name__)
 
@@ -396,6 +396,10 @@ class Snapshots:
             await self._store.commit(Commit(changes=changes))
         for id in await self._store.recorded(place, Query()):
             await self._store.forget(place, id)
+        records = [record for kind in COUNTED for record in await self._store.records(place, kind)]
+        if records:
+            gone = tuple(RecordWrite(tenant=place, kind=each.kind, id=each.id, body=None) for each in records)
+            await self._store.commit(Commit(records=gone))
 
     # -- telling (5.16.6)
 

@@ -14,6 +14,7 @@ from autocity.errors import BadRequestData
 from autocity.ld.context import Context
 from autocity.ld.entity import parse_entity, parse_evolution
 from autocity.ld.instants import LAST, instant, read
+from autocity.ld.temporal import TimeProperty, time_of
 from autocity.model import VALUE_MEMBER, Attribute, Attributes, Entity, Instant
 
 _KEPT = frozenset(("id", "@id", "scope", "@context", "createdAt", "modifiedAt", "deletedAt", "expiresAt"))
@@ -156,23 +157,55 @@ def _rank(instance: Attribute, now: Instant) -> tuple[bool, Instant, Instant]:
     return live, observed, instance.modified_at
 
 
-def interleave(versions: Sequence[Entity]) -> Entity:
-    """One history from several, each instance once."""
+def interleave(
+    versions: Sequence[Entity], additions: Iterable[Entity] = (), property: TimeProperty = "observedAt"
+) -> Entity:
+    """One history from several, at least one. Where several tell of the same time, the instances of the
+    one that was modified last hold (4.5.5.3, 5.7.3.4), those of the earlier version where that is no
+    different; `additions`, from auxiliary sources, only tell of times that nobody else tells of."""
     first, *others = versions
-    if not others:
+    attributes = first.attributes
+    for version in others:
+        attributes = _interleaved(attributes, version.attributes, property, rivals=True)
+    for version in additions:
+        attributes = _interleaved(attributes, version.attributes, property, rivals=False)
+    if attributes is first.attributes:
         return first
-    attributes: Attributes = {}
-    for version in versions:
-        for iri, instances in version.attributes.items():
-            ids = {each.instance_id for each in attributes.get(iri, ()) if each.instance_id}
-            fresh = tuple(each for each in instances if each.instance_id not in ids)
-            attributes[iri] = attributes.get(iri, ()) + fresh
     return replace(
         first,
         types=tuple(dict.fromkeys(type for each in versions for type in each.types)),
         scopes=tuple(dict.fromkeys(scope for each in versions for scope in each.scopes)),
         attributes=attributes,
     )
+
+
+def _interleaved(known: Attributes, added: Attributes, property: TimeProperty, *, rivals: bool) -> Attributes:
+    """What is recorded in one place with what is recorded in another; `rivals` if the latter may win."""
+    both = dict(known)
+    for iri, instances in added.items():
+        times = _by_time(known.get(iri, ()), property)
+        for slot, told in _by_time(instances, property).items():
+            rival = times.get(slot)
+            if rival is None or (rivals and _latest(told) > _latest(rival)):
+                times[slot] = told
+        both[iri] = tuple(each for told in times.values() for each in told)
+    return both
+
+
+def _by_time(
+    instances: Iterable[Attribute], property: TimeProperty
+) -> dict[tuple[str | None, object], list[Attribute]]:
+    """Instances by their dataset and their time; one without a time stands by its id, or for itself."""
+    found: dict[tuple[str | None, object], list[Attribute]] = {}
+    for each in instances:
+        time = time_of(each, property)
+        mark = time if time is not None else each.instance_id or str(id(each))
+        found.setdefault((each.dataset_id, mark), []).append(each)
+    return found
+
+
+def _latest(instances: Iterable[Attribute]) -> Instant:
+    return max(each.modified_at for each in instances)
 
 
 # -- bodies on their way to a source
