@@ -14,18 +14,22 @@ from autocity.broker import Caller
 from autocity.errors import AlreadyExists
 from autocity.store.memory import MemoryStore
 from autocity.store.port import Store
+from autocity.store.postgres import PostgresStore
 from autocity.store.sqlite import SQLiteStore
 from towns import LAMP, Town, build, entity, fragment, tear_down
 
 Open = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Makes a store; the embedded one opens the same file every time."""
+    """Makes a store; it opens the same file or database every time."""
     if request.param == "memory":
         only = MemoryStore()
         return lambda: only
+    if request.param == "postgres":
+        database = request.getfixturevalue("database")
+        return lambda: PostgresStore(database)
     return lambda: SQLiteStore(tmp_path / "city.db")
 
 
@@ -119,3 +123,43 @@ async def test_tenants_are_apart(city: Town) -> None:
     await city.broker.create_entity(Caller("b"), entity(power=2))
     assert (await city.entity(LAMP, "a")) != (await city.entity(LAMP, "b"))
     assert await city.broker.tenants() == ["", "a", "b"]
+
+
+async def test_a_throttled_subscription_is_told_once_by_all_brokers(city: Town) -> None:
+    other = await build(city.store, deliver=False)
+    id = await city.subscribe(throttling=100)
+    await other.broker.subscriptions.catch_up()
+    lamps = [f"urn:ngsi-ld:Lamp:{n}" for n in range(10)]
+    await asyncio.gather(
+        *(
+            town.broker.create_entity(city.me, entity(f"{lamp}{of}", power=1))
+            for lamp in lamps
+            for of, town in (("a", city), ("b", other))
+        )
+    )
+    assert len(await city.broker.notifier.waiting("", id)) == 1
+    assert len(await city.store.log(0)) == 20
+    await city.broker.delete_subscription(city.me, id)
+    assert await city.store.records(None, "subscription-pace") == []
+    await other.broker.stop()
+
+
+async def test_what_was_sent_is_added_up_over_all_brokers(city: Town) -> None:
+    other = await build(city.store, deliver=False)
+    id = await city.subscribe()
+    await other.broker.subscriptions.catch_up()
+    for town, times in ((city, 3), (other, 2), (city, 1)):
+        subscriptions = town.broker.subscriptions
+        for _ in range(times):
+            subscriptions.sending("", id)
+            subscriptions.sent("", id, ok=town is city)
+        await asyncio.gather(*(each.broker.subscriptions.flush() for each in (city, other)))
+    for town in (city, other):
+        await town.broker.retrieve_subscription(city.me, id)
+        tally = town.broker.subscriptions.tally("", id)
+        assert (tally.times_sent, tally.times_failed, tally.failed) == (6, 2, False)
+    await other.broker.delete_subscription(city.me, id)
+    city.broker.subscriptions.sending("", id)
+    await city.broker.subscriptions.flush()
+    assert await city.store.records(None, "subscription-tally") == []
+    await other.broker.stop()

@@ -491,6 +491,7 @@ class Broker:
         """Retrieve subscription (5.8.3). Raises ResourceNotFound."""
         await self._require(caller.tenant)
         await self.subscriptions.catch_up()
+        await self.subscriptions.recall(caller.tenant, (id,))
         return self.subscriptions.get(caller.tenant, id)
 
     async def query_subscriptions(
@@ -500,7 +501,9 @@ class Broker:
         await self._require(caller.tenant)
         await self.subscriptions.catch_up()
         every = self.subscriptions.all(caller.tenant)
-        return every[offset : offset + limit], len(every)
+        page = every[offset : offset + limit]
+        await self.subscriptions.recall(caller.tenant, (each.key for each in page))
+        return page, len(every)
 
     async def delete_subscription(self, caller: Caller, id: str) -> None:
         """Delete subscription (5.8.5) and what waits to be delivered for it. Raises ResourceNotFound."""

@@ -75,6 +75,7 @@ class Watch:
         "last",
         "levels",
         "linked",
+        "pace",
         "subscription",
         "throttling",
         "triggers",
@@ -90,6 +91,8 @@ class Watch:
         self.expires_at = instant(subscription.expires_at) if subscription.expires_at else 2**62
         self.throttling = int((subscription.throttling or 0) * SECOND)
         self.last: Instant = 0
+        # The version of the record that tells when it was last told, as far as is known here.
+        self.pace = 0
         self.triggers = 0
         for name in subscription.notification_trigger or DEFAULT_TRIGGERS:
             self.triggers |= BITS[name]

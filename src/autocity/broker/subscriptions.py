@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from autocity.broker.contexts import Contexts
 from autocity.broker.matching import Index, Touched, Watch
 from autocity.broker.outbound import Outbound
 from autocity.broker.subscription import ABOUT_SOURCES, Subscription, parse, render, update
+from autocity.broker.tallies import Key, Tallies, Tally
 from autocity.errors import (
     AlreadyExists,
     BadRequestData,
@@ -31,54 +32,47 @@ from autocity.errors import (
     StoreUnavailable,
 )
 from autocity.ld.context import CORE, Context
-from autocity.ld.instants import timestamp
 from autocity.model import Change, Delivery, Entity, Instant, Record
 from autocity.store.port import Commit, RecordWrite, StaleCommit, Store
 
-__all__ = ["Matched", "Subscription", "Subscriptions", "Tally"]
+__all__ = ["Key", "Matched", "Subscription", "Subscriptions", "Tally"]
 
 log = logging.getLogger(__name__)
 
 RECORD = "subscription"
 TALLY = "subscription-tally"
-FLUSH_SECONDS = 5.0
+PACE = "subscription-pace"
+"""When a throttled subscription was last told, as a record that every such commit relies on."""
+
 MAX_TRIES = 16
-
-Key = tuple[str, str]
-"""Tenant and id."""
-
-
-class Tally(Struct):
-    """What became of a subscription's notifications (5.2.14.2)."""
-
-    times_sent: int = 0
-    times_failed: int = 0
-    last_notification: Instant = 0
-    last_success: Instant = 0
-    last_failure: Instant = 0
-    failed: bool = False
-
-    def shown(self) -> dict[str, Any]:
-        """The output-only members of `notification`."""
-        if not self.times_sent:
-            return {}
-        return {
-            "timesSent": self.times_sent,
-            **({"timesFailed": self.times_failed} if self.times_failed else {}),
-            "lastNotification": timestamp(self.last_notification),
-            **({"lastSuccess": timestamp(self.last_success)} if self.last_success else {}),
-            **({"lastFailure": timestamp(self.last_failure)} if self.last_failure else {}),
-            "status": "failed" if self.failed else "ok",
-        }
 
 
 class Matched(Struct):
     """The notifications that changes cause, the generation of subscriptions that says so, and what was
-    noted of the watches that are throttled."""
+    noted of the watches that are throttled: before, and at the time of the change."""
 
     deliveries: tuple[Delivery, ...]
     generation: int
     noted: list[tuple[Watch, Instant, Instant]]
+
+    @property
+    def paces(self) -> tuple[RecordWrite, ...]:
+        """What keeps other processes from telling of a throttled subscription meanwhile."""
+        return tuple(
+            RecordWrite(
+                tenant=watch.tenant,
+                kind=PACE,
+                id=watch.subscription.key,
+                body=b"%d" % now,
+                expected=watch.pace,
+            )
+            for watch, _, now in self.noted
+        )
+
+    def keep(self) -> None:
+        """What was told is on disk."""
+        for watch, _, _ in self.noted:
+            watch.pace += 1
 
     def undo(self) -> None:
         """Forget that anything was told: the commit failed."""
@@ -104,29 +98,20 @@ class Subscriptions:
         self._outbound = outbound
         self._watches: dict[Key, Watch] = {}
         self._indexes: dict[str, Index] = {}
-        self._tallies: dict[Key, Tally] = {}
-        self._dirty: set[Key] = set()
+        self._tallies = Tallies(store, TALLY, clock, self.catch_up)
         self._generation = -1
         self._lock = asyncio.Lock()
-        self._flusher: asyncio.Task[None] | None = None
         self.listeners: list[Callable[[Key | None], None]] = []
 
     async def open(self) -> None:
         """Read what is stored."""
-        for record in await self._store.records(None, TALLY):
-            self._tallies[record.tenant, record.id] = msgspec.json.decode(record.body, type=Tally)
+        await self._tallies.open()
         async with self._lock:
             await self._reload()
-        self._flusher = asyncio.create_task(self._flush_on())
 
     async def close(self) -> None:
         """Write down what was counted."""
-        if self._flusher is not None:
-            self._flusher.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._flusher
-            self._flusher = None
-        await self.flush()
+        await self._tallies.close()
 
     # -- reading
 
@@ -216,8 +201,8 @@ class Subscriptions:
             async with self._lock:
                 watch = self._get(tenant, id)
                 gone = RecordWrite(tenant=tenant, kind=RECORD, id=id, body=None, expected=watch.version)
-                tally = RecordWrite(tenant=tenant, kind=TALLY, id=id, body=None)
-                if await self._commit((gone, tally), lambda: self._remove((tenant, id))):
+                rest = (RecordWrite(tenant=tenant, kind=kind, id=id, body=None) for kind in (TALLY, PACE))
+                if await self._commit((gone, *rest), lambda: self._remove((tenant, id))):
                     return
         raise busy(id)
 
@@ -270,17 +255,16 @@ class Subscriptions:
         old = self._watches.get(key)
         if old is not None:
             self._unindex(old)
-            watch.last = old.last
-        elif key in self._tallies:
-            watch.last = self._tallies[key].last_notification
+            watch.last, watch.pace = old.last, old.pace
+        else:
+            watch.last = self._tallies.of(key).last_notification
         self._watches[key] = watch
         if indexed(watch.subscription):
             self._indexes.setdefault(watch.tenant, Index()).add(watch)
 
     def _remove(self, key: Key) -> None:
         self._unindex(self._watches.pop(key))
-        self._tallies.pop(key, None)
-        self._dirty.discard(key)
+        self._tallies.forget(key)
 
     def _unindex(self, watch: Watch) -> None:
         if indexed(watch.subscription):
@@ -338,6 +322,16 @@ class Subscriptions:
             context = CORE
         return Watch(subscription, context, record.version)
 
+    async def heed(self, stale: Iterable[tuple[str, str]]) -> None:
+        """Know when throttled subscriptions were told by other processes: that made a commit stale."""
+        for tenant, name in stale:
+            kind, _, id = name.partition("/")
+            watch = self._watches.get((tenant, id)) if kind == PACE else None
+            if watch is not None:
+                record = await self._store.record(tenant, PACE, id)
+                watch.pace = record.version if record is not None else 0
+                watch.last = max(watch.last, int(record.body)) if record is not None else watch.last
+
     # -- matching
 
     def links_wanted(self, changes: Sequence[Change]) -> int:
@@ -377,50 +371,24 @@ class Subscriptions:
     # -- counting
 
     def tally(self, tenant: str, id: str) -> Tally:
-        """What became of a subscription's notifications."""
-        return self._tallies.get((tenant, id)) or Tally()
+        """What became of a subscription's notifications, as far as is known here."""
+        return self._tallies.of((tenant, id))
 
     def sending(self, tenant: str, id: str) -> None:
         """Count one attempt to notify (5.8.6)."""
-        tally = self._tallies.setdefault((tenant, id), Tally())
-        tally.times_sent += 1
-        tally.last_notification = self._clock()
-        self._dirty.add((tenant, id))
+        self._tallies.sending((tenant, id))
 
     def sent(self, tenant: str, id: str, *, ok: bool) -> None:
         """Note how an attempt ended."""
-        tally = self._tallies.get((tenant, id))
-        if tally is None:
-            return
-        tally.failed = not ok
-        if ok:
-            tally.last_success = self._clock()
-        else:
-            tally.times_failed += 1
-            tally.last_failure = self._clock()
-        self._dirty.add((tenant, id))
+        self._tallies.sent((tenant, id), ok=ok)
+
+    async def recall(self, tenant: str, ids: Iterable[str]) -> None:
+        """Know what other processes counted."""
+        await self._tallies.recall((tenant, id) for id in ids)
 
     async def flush(self) -> None:
         """Write down what was counted since the last time."""
-        dirty, self._dirty = self._dirty, set()
-        writes = tuple(self._tally_writes(dirty))
-        if writes:
-            try:
-                await self._store.commit(Commit(records=writes))
-            except (StaleCommit, StoreUnavailable):
-                self._dirty |= dirty
-
-    def _tally_writes(self, keys: Iterable[Key]) -> Iterable[RecordWrite]:
-        for tenant, id in keys:
-            if (tenant, id) not in self._tallies:
-                continue  # deleted meanwhile
-            body = msgspec.json.encode(self._tallies[tenant, id])
-            yield RecordWrite(tenant=tenant, kind=TALLY, id=id, body=body)
-
-    async def _flush_on(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
+        await self._tallies.flush()
 
 
 def about(key: str) -> bool:

@@ -254,12 +254,20 @@ class Writer:
         for change in changes:
             heads[tenant, change.id] = Head(change.after, change.version, settled, chains[change.id])
         done = False
+        refused: Sequence[tuple[str, str]] = ()
         try:
             await self._store.commit(
-                Commit(changes=tuple(changes), deliveries=matched.deliveries, generation=matched.generation)
+                Commit(
+                    changes=tuple(changes),
+                    records=matched.paces,
+                    deliveries=matched.deliveries,
+                    generation=matched.generation,
+                )
             )
             done = True
+            matched.keep()
         except StaleCommit as stale:
+            refused = stale.stale
             log.debug("a commit was decided upon a state that is no more", extra={"stale": stale.stale})
         finally:
             for change in changes:
@@ -274,6 +282,7 @@ class Writer:
                 matched.undo()
         if done and matched.deliveries:
             self._notifier.accept(matched.deliveries)
+        await subscriptions.heed(refused)
         return done
 
     async def _links(self, tenant: str, changes: Sequence[Change], levels: int) -> dict[str, Entity]:
