@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 from uuid import uuid4
@@ -428,17 +428,16 @@ class Snapshots:
                     )
                 await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            try:
-                await work
-            except Exception:
-                # Nobody waits for this task; whatever went wrong, the log says so.
-                log.exception("work on a snapshot broke off")
-
-        task = asyncio.create_task(run())
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            # Nobody waits for these tasks; whatever went wrong, the log says so.
+            log.error("work on a snapshot broke off", exc_info=fault)
 
 
 # -- small parts

@@ -174,7 +174,7 @@ class Sources:
         if wanted is not None:
             return Words(await self._contexts.resolve(wanted, source.tenant), wanted)
         link = asked.context.link
-        if link is None or link.startswith(("http://localhost/", "/")):
+        if asked.context is CORE or link is None or link.startswith(("http://localhost/", "/")):
             return Words(CORE)
         return Words(asked.context, link)
 
