@@ -18,6 +18,7 @@ from autocity.ld.temporal import Window
 from autocity.model import Logged
 from autocity.store.port import Commit, RecordWrite, StaleCommit
 from autocity.store.postgres import PostgresStore, dump, plans
+from autocity.store.postgres import store as shared
 from autocity.store.postgres.connections import migrations, named, without_password
 from autocity.store.postgres.reads import SERIES
 from autocity.store.testing import (
@@ -279,6 +280,15 @@ async def test_what_an_ended_process_had_goes_to_another(several: Any) -> None:
     assert [each.id for each in await other.claim(subscription="urn:s:1")] == ["n:3", "n:2"]
 
 
+async def test_a_process_is_told_again_of_what_it_has(several: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await several()
+    await store.claim()
+    await store.commit(Commit(deliveries=(delivery(1),)))
+    assert await store.claim() == []
+    monkeypatch.setattr(shared, "REMIND_SECONDS", 0.0)
+    assert [each.id for each in await store.claim()] == ["n:1"]
+
+
 async def test_one_process_leads_until_it_ends(several: Any) -> None:
     one, other = await several(), await several()
     assert await one.leads()
@@ -351,6 +361,13 @@ async def test_a_database_of_a_newer_release_is_refused(several: Any, database: 
     await store._db().execute("INSERT INTO autocity.schema VALUES ($1)", newer)
     with pytest.raises(StoreUnavailable, match=f"newer release .schema {newer}"):
         await PostgresStore(database).open()
+
+
+async def test_a_database_that_cannot_hold_every_text_is_refused(postgres: Cluster) -> None:
+    await postgres.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(StoreUnavailable, match="encoded in LATIN1"):
+        await PostgresStore(postgres.url("latin")).open()
+    await postgres.run("DROP DATABASE latin WITH (FORCE)")
 
 
 async def test_no_server_is_said_without_the_password(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ SETTINGS = {
     "timezone": "UTC",
 }
 
+OLDEST = 15
+"""The version of PostgreSQL that this was built and tested with; older ones are refused."""
+
 CONNECT_SECONDS = 10.0
 STATEMENTS = 512
 
@@ -146,7 +149,15 @@ def migrations() -> list[tuple[int, str]]:
 
 async def migrate(db: asyncpg.Connection[Any]) -> None:
     """Bring a database forward to the present schema, one process at a time, each step in a transaction.
-    Raises StoreUnavailable for one of a newer release."""
+    Raises StoreUnavailable for one of a newer release, and for one that cannot hold a city."""
+    server, encoding = db.get_server_version(), await db.fetchval("SHOW server_encoding")
+    if server.major < OLDEST:
+        raise StoreUnavailable(f"PostgreSQL {server.major} is too old; use {OLDEST} or newer")
+    if encoding != "UTF8":
+        raise StoreUnavailable(
+            f"the database is encoded in {encoding}; make one with CREATE DATABASE … ENCODING 'UTF8'"
+            " TEMPLATE template0"
+        )
     await db.execute("SELECT pg_advisory_lock($1)", SCHEMA_LOCK)
     try:
         await db.execute("CREATE SCHEMA IF NOT EXISTS autocity")

@@ -156,6 +156,8 @@ class PostgresStore(Reads):
             while await self._writer().run(lambda db: indexes.fill(db, self.know, tenant, path)):
                 pass
             await self.know.refresh(self._db())
+            # Until it has looked, PostgreSQL reads the table for each entry that it finds in its index.
+            await self._db().execute("VACUUM (ANALYZE) lookup")
         except Exception:
             log.exception("an attribute index is not complete; it will be after the next start")
         finally:
