@@ -66,10 +66,12 @@ async def elsewhere_running() -> AsyncIterator[Elsewhere]:
     application.router.add_route("*", "/{tail:.*}", built.handle)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    built.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield built
-    await runner.cleanup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        built.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield built
+    finally:
+        await runner.cleanup()
 
 
 def registration(url: str, mode: str | None = None, /, **members: Any) -> dict[str, Any]:
