@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from autocity.errors import BadRequestData, CityError, ConfigError, StoreUnavailable
+from autocity.errors import BadRequestData, ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -104,8 +104,7 @@ class _unreachable:
         pass
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
-        asyncpg = driver()
-        if isinstance(fault, asyncpg.PostgresError | asyncpg.InterfaceError | OSError | TimeoutError):
+        if isinstance(fault, (*broken(), driver().PostgresError)):
             reason = str(fault) or type(fault).__name__
             raise StoreUnavailable(
                 f"no connection to {named(self._url)}: {reason}; check the address (store.url), "
@@ -115,25 +114,28 @@ class _unreachable:
 
 def refusal(fault: BaseException) -> BaseException:
     """What a fault of the driver means to who asked."""
-    asyncpg = driver()
-    if isinstance(fault, CityError):
-        return fault
-    if isinstance(fault, UNSTORABLE(asyncpg)):
+    if isinstance(fault, unstorable()):
         return BadRequestData(f"this cannot be stored: {fault}")
-    if isinstance(fault, asyncpg.PostgresError | asyncpg.InterfaceError | OSError | TimeoutError):
+    if isinstance(fault, (*broken(), driver().PostgresError)):
         return StoreUnavailable(f"the store cannot be used now: {fault or type(fault).__name__}; try again")
     return fault
 
 
-def UNSTORABLE(asyncpg: Any) -> tuple[type[Exception], ...]:
+def unstorable() -> tuple[type[Exception], ...]:
     """Faults of what was to be written, not of the server."""
+    asyncpg = driver()
     return (
-        asyncpg.exceptions.DataError,
-        asyncpg.exceptions._base.InternalClientError,
+        asyncpg.DataError,
         asyncpg.ProgramLimitExceededError,
         asyncpg.UntranslatableCharacterError,
         UnicodeEncodeError,
     )
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """Faults after which a connection cannot be relied on."""
+    asyncpg = driver()
+    return asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError
 
 
 # -- the schema

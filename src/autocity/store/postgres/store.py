@@ -61,6 +61,7 @@ class PostgresStore(Reads):
         self._latest = 0
         self._own: dict[int, list[Logged]] = {}
         self._catching_up = False
+        self._reconnecting = False
         self._filling: set[tuple[str, language.Path]] = set()
 
     async def open(self) -> None:
@@ -194,18 +195,24 @@ class PostgresStore(Reads):
         self._heard(row["seq"])
 
     def _lost(self, connection: object) -> None:
-        if self._open:
+        # It may be lost again while it is being made; the one who makes it goes on.
+        if self._open and not self._reconnecting:
+            self._reconnecting = True
             self._spawn(self._listen_again())
 
     async def _listen_again(self) -> None:
         log.warning("the connection to PostgreSQL was lost")
-        while self._open:
-            try:
-                await self._listen()
-            except StoreUnavailable:
-                await asyncio.sleep(LISTEN_SECONDS)
-            else:
-                return
+        try:
+            while self._open:
+                try:
+                    await self._listen()
+                except StoreUnavailable:
+                    await asyncio.sleep(LISTEN_SECONDS)
+                else:
+                    if self._listening is not None and not self._listening.is_closed():
+                        return
+        finally:
+            self._reconnecting = False
 
     def _notified(self, connection: object, pid: int, channel: str, payload: object) -> None:
         if self._writing is not None and pid == self._writing.pid:

@@ -15,7 +15,7 @@ from autocity.model import Logged
 from autocity.store.digest import Digest, digest
 from autocity.store.port import Commit, StaleCommit
 from autocity.store.postgres import past
-from autocity.store.postgres.connections import connect, driver, refusal
+from autocity.store.postgres.connections import broken, connect, driver, refusal
 from autocity.store.postgres.group import Group, Versions, uncertain
 from autocity.store.postgres.knowledge import Knowledge
 
@@ -177,7 +177,7 @@ class Writing:
             except asyncpg.PostgresError as fault:
                 if fault.sqlstate != CHANGED_MEANWHILE:
                     raise
-            except (OSError, asyncpg.InterfaceError):
+            except broken():
                 self._forget_connection()
                 raise
         raise StoreUnavailable("others keep changing the same things; try again")
